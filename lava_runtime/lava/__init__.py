@@ -1,0 +1,1 @@
+"""Processes and process models for Lava; importing this package needs lava-nc."""

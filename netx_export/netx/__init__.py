@@ -1,0 +1,1 @@
+"""NetX files: reading and writing."""

@@ -1,0 +1,1 @@
+"""Rewrites of a float graph, one file each."""

@@ -1,0 +1,1 @@
+"""Data, networks and training of spiking detectors."""

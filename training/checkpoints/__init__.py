@@ -1,0 +1,1 @@
+"""Checkpoints: safetensors with their configuration beside the weights."""
