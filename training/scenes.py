@@ -25,8 +25,8 @@ TEXTURE_MARGIN = 12
 
 _EMPTY_SCENES = 0.10
 _PARKED = 0.15
-_CARS_IN_VIEW = 1.5
-_PEDESTRIANS_IN_VIEW = 1.3
+_CARS_IN_VIEW = 1.2
+_PEDESTRIANS_IN_VIEW = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +77,10 @@ def make_scene(rng: np.random.Generator, times_s: Doubles) -> Scene:
 
 def _camera(rng: np.random.Generator, t: Doubles) -> Camera:
     sway, shake = rng.uniform(0.2, 0.7), rng.uniform(1.2, 3.0)
-    turning = rng.choice([-1.0, 1.0]) * rng.uniform(6.0, 45.0)
-    pan = turning * t + rng.uniform(2.0, 10.0) * np.sin(2 * np.pi * (sway * t + rng.uniform()))
-    bob = rng.uniform(0.3, 1.6) * np.sin(2 * np.pi * (shake * t + rng.uniform()))
-    side = rng.normal(0.0, 0.5) * t
+    turning = rng.choice([-1.0, 1.0]) * rng.uniform(5.0, 32.0)
+    pan = turning * t + rng.uniform(1.0, 5.0) * np.sin(2 * np.pi * (sway * t + rng.uniform()))
+    bob = rng.uniform(0.2, 1.0) * np.sin(2 * np.pi * (shake * t + rng.uniform()))
+    side = rng.normal(0.0, 0.4) * t
     return Camera(
         horizon=float(rng.uniform(88.0, 122.0)), height_m=float(rng.uniform(1.3, 2.1)), pan=pan, bob=bob, side_m=side
     )
