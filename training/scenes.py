@@ -116,7 +116,7 @@ def _picture_size(boxes: Doubles) -> tuple[int, int]:
 
 
 def _car(rng: np.random.Generator, camera: Camera, t: Doubles) -> Thing:
-    width_px = float(np.clip(rng.lognormal(np.log(80.0), 0.55), 14.0, 210.0))
+    width_px = float(np.clip(rng.lognormal(np.log(86.0), 0.55), 14.0, 210.0))
     parked = rng.uniform() < _PARKED
     side = rng.uniform() < 0.7
     faces_right = bool(rng.integers(2))
