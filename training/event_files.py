@@ -167,7 +167,7 @@ def read_times(path: str | Path) -> npt.NDArray[np.int64]:
 def write_npy(path: str | Path, table: Array) -> None:
     """Write one array as `.npy`, replacing the file in one step."""
     with replace_file(path) as temporary, temporary.open("wb") as stream:
-        np.lib.format.write_array(stream, np.ascontiguousarray(table), allow_pickle=False)
+        np.lib.format.write_array(stream, np.ascontiguousarray(table), allow_pickle=False)  # type: ignore[no-untyped-call]
 
 
 _BOX_FIELDS: dict[str, tuple[str, ...]] = {

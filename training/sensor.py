@@ -7,7 +7,7 @@ pixel; times are interpolated between two frames. One thread, so the same scene 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -27,8 +27,7 @@ _HEIGHT, _WIDTH = GEN1_SENSOR
 
 
 def _compiled(function: F) -> F:
-    compiled: F = numba.njit(cache=True, nogil=True)(function)
-    return compiled
+    return cast(F, numba.njit(cache=True, nogil=True)(function))
 
 
 def record(scene: Scene, rng: np.random.Generator) -> Array:
