@@ -1,0 +1,44 @@
+"""What every script shares: one-line errors, exit codes, and provenance for the files it writes."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from netx_export.errors import BasaltError
+
+_LIBRARIES = ("basalt-snn", "numpy", "h5py", "numba", "torch", "lava-nc", "lava-dl")
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells expect it."""
+
+
+def exit_code(main: Callable[[], int]) -> int:
+    """Run `main`; print a user's mistake as one line and return its exit code (2, or 3 where a backend is missing)."""
+    try:
+        return main()
+    except BasaltError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; nothing was left half-written.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); that is no error of ours.
+        sys.stderr.close()
+        return 0
+
+
+def provenance() -> dict[str, str]:
+    """Command line and versions, to be stored in every artefact: {'command': ..., 'python': ..., 'numpy': ..., ...}."""
+    found = {"command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), "python": platform.python_version()}
+    for library in _LIBRARIES:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

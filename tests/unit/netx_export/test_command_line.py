@@ -1,0 +1,45 @@
+"""Scripts print one line for a user's mistake and never a traceback."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from netx_export import command_line
+from netx_export.errors import BackendUnavailableError, NetxError
+
+
+def raise_error(error: BaseException) -> int:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (NetxError("x.net: empty"), 2, "error: x.net: empty\n"),
+        (BackendUnavailableError("no Lava"), 3, "error: no Lava\n"),
+        (KeyboardInterrupt(), 130, "interrupted; nothing was left half-written.\n"),
+    ],
+)
+def test_errors_become_one_line_and_an_exit_code(
+    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line.exit_code(lambda: raise_error(error)) == code
+    assert capsys.readouterr().err == line
+
+
+def test_defects_of_ours_stay_visible() -> None:
+    with pytest.raises(ZeroDivisionError):
+        command_line.exit_code(lambda: 1 // 0)
+
+
+def test_success_passes_through() -> None:
+    assert command_line.exit_code(lambda: 0) == 0
+
+
+def test_provenance_holds_command_and_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/else/export_netx.py", "--out", "a b"])
+    found = command_line.provenance()
+    assert found["command"] == "export_netx.py --out 'a b'"
+    assert {"python", "numpy", "h5py"} <= set(found)
