@@ -1,0 +1,1 @@
+"""Basalt's tests. A package, so that `tests.reference` is ours and not a namesake from another wheel."""

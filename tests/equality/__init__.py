@@ -1,0 +1,1 @@
+"""Bit-exact agreement of every backend with the slow interpreter."""

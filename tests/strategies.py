@@ -1,0 +1,493 @@
+"""Random networks for hypothesis: every kind of projection and neuron, at the edges of their widths, and alive.
+
+Hypothesis draws the outline (sizes, timing, an emphasis) and a seed; weights come from that seed. A population is
+calibrated as soon as it is made, and made anew where no threshold brings it to life.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import gcd, prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from netx_export.graph import (
+    Conv,
+    Dense,
+    Graph,
+    Input,
+    Kernel,
+    Lif,
+    NeuronSpec,
+    OneToOne,
+    Or,
+    Population,
+    Projection,
+    Readout,
+    Shape,
+    SynapseSpec,
+    Timing,
+)
+from tests.calibration import HIGH, LOW, CannotCalibrateError, Spikes, calibrate_lif, current_of
+
+EMPHASES = (
+    "plain",
+    "skip",
+    "shared kernel",
+    "channel slice",
+    "upsample",
+    "groups",
+    "depthwise",
+    "stride",
+    "dilation",
+    "dense",
+    "one to one",
+    "or",
+    "graded",
+    "conv wrap",
+    "conv wrap by spikes",
+    "u wrap",
+    "v high",
+    "v low",
+    "edge bias",
+    "int32 overflow",
+)
+
+SYNAPSES_MAX = 12_000
+NEURONS_MAX = 160
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A calibrated network and inputs that make all of it fire."""
+
+    graph: Graph
+    inputs: dict[str, npt.NDArray[np.int32]]
+    emphasis: str
+
+    def __repr__(self) -> str:
+        """Enough to see what failed; the seed is in what hypothesis prints."""
+        wires = ", ".join(f"{p.label} {type(p.synapse).__name__} delay {p.delay}" for p in self.graph.projections)
+        shape = next(iter(self.inputs.values())).shape
+        return f"Case({self.emphasis!r}, {self.graph.timing}, (T,B)={shape[:2]}, {wires})"
+
+
+class CannotDrawError(Exception):
+    """This outline and seed give no lively network."""
+
+
+@dataclass(kw_only=True)
+class _Builder:
+    rng: np.random.Generator
+    emphasis: str
+    steps: int
+    samples: int
+    as_given: bool
+    populations: dict[str, Population] = field(default_factory=dict)
+    projections: list[Projection] = field(default_factory=list)
+    spikes: dict[str, Spikes] = field(default_factory=dict)
+    inputs: dict[str, npt.NDArray[np.int32]] = field(default_factory=dict)
+
+    def chance(self, p: float) -> bool:
+        return bool(self.rng.random() < p)
+
+    def pick(self, options: Any) -> Any:
+        return options[int(self.rng.integers(len(options)))]
+
+    # -- inputs --------------------------------------------------------------------------------------------------
+
+    def add_input(self, name: str) -> None:
+        rng = self.rng
+        shape: Shape = (int(rng.integers(1, 5)), int(rng.integers(4, 8)), int(rng.integers(4, 8)))
+        bits, density = 0, float(rng.uniform(0.1, 0.6))
+        if self.emphasis == "conv wrap by spikes":
+            shape, density = (20, 7, 7), 0.97
+        elif self.emphasis == "shared kernel":
+            shape = (2, *shape[1:])
+        elif self.emphasis in ("graded", "conv wrap", "int32 overflow") or self.chance(0.1):
+            bits = 16 if self.emphasis != "graded" else int(rng.integers(1, 17))
+        size = (self.steps, self.samples, *shape)
+        if bits == 0:
+            array = (rng.random(size) < density).astype(np.int32)
+        else:
+            edge = 1 << (bits - 1)
+            array = rng.integers(-edge, edge, size, dtype=np.int32)
+            array[rng.random(size) > density] = 0
+            array.flat[0] = -edge
+        if not array.any():
+            array.flat[0] = 1
+        self.populations[name] = Population(id=name, shape=shape, neuron=Input(message_bits=bits))
+        self.inputs[name] = array
+        self.spikes[name] = array.astype(np.int64).reshape(self.steps, self.samples, -1)
+
+    # -- synapses ------------------------------------------------------------------------------------------------
+
+    def mantissa(self, shape: tuple[int, ...], *, positive: bool, relaxed: int) -> npt.NDArray[Any]:
+        rng = self.rng
+        if positive:
+            kernel = rng.integers(0, self.pick((2, 128)), shape)
+            kernel[rng.random(shape) < 0.12 * relaxed] = 0
+            return kernel
+        style = (
+            "wide"
+            if self.emphasis in ("u wrap", "v high", "v low", "int32 overflow", "conv wrap by spikes")
+            else self.pick(("narrow", "wide"))
+        )
+        if style == "narrow":
+            return rng.integers(-20, 25, shape)
+        kernel = rng.integers(-128, 128, shape)
+        kernel.flat[int(rng.integers(kernel.size))] = self.pick((-128, 127))
+        if self.emphasis == "v low":
+            kernel -= rng.integers(0, 100, shape)
+        elif self.emphasis == "v high":
+            kernel += rng.integers(0, 60, shape)
+        elif self.emphasis == "conv wrap by spikes" and prod(shape[1:]) > 600:
+            # Hundreds of spikes through large positive weights add up beyond 2**23 in the first channel.
+            kernel[0] = rng.integers(112, 128, shape[1:])
+        return np.clip(kernel, -128, 127)
+
+    def exponent(self, limit: int = 7) -> int:
+        if self.emphasis in ("u wrap", "v high", "v low", "conv wrap", "conv wrap by spikes", "int32 overflow"):
+            return limit
+        return int(self.rng.integers(0, limit + 1))
+
+    def axis(self, extent: int, taps: int, wanted: int | None) -> tuple[int, int, int] | None:
+        """(stride, padding, dilation) that turn `extent` into `wanted` (or anything) with a kernel of `taps`."""
+        strides = (2, 3) if self.emphasis == "stride" and wanted is None and self.chance(0.7) else (1, 1, 1, 2)
+        dilations = (2, 3) if self.emphasis == "dilation" and self.chance(0.7) else (1, 1, 2)
+        found = []
+        for stride in sorted(set(strides) | ({1, 2, 3} if wanted is not None else set())):
+            for dilation in sorted(set(dilations)):
+                for padding in range(4):
+                    span = dilation * (taps - 1) + 1
+                    if extent + 2 * padding < span:
+                        continue
+                    size = (extent + 2 * padding - span) // stride + 1
+                    if size == wanted or (wanted is None and 2 <= size <= 8):
+                        found.append((stride, padding, dilation))
+        return self.pick(found) if found else None
+
+    def conv(
+        self, source: Population, read: Shape, target: Shape | None, *, positive: bool, relaxed: int
+    ) -> tuple[SynapseSpec, Shape] | None:
+        rng = self.rng
+        up = (
+            int(self.pick((2, 2, 3)))
+            if self.emphasis == "upsample" and self.chance(0.7)
+            else int(self.pick((1,) * 7 + (2,)))
+        )
+        if up > 1 and source.neuron == Input(message_bits=16):
+            up = 1
+        if target is not None and (target[1] > read[1] or target[2] > read[2]) and self.chance(0.7):
+            up = max(up, 2)
+        c_out = target[0] if target is not None else int(rng.integers(1, 7))
+        if self.emphasis == "shared kernel" and target is None:
+            c_out = 2
+        common = [g for g in range(1, gcd(read[0], c_out) + 1) if read[0] % g == 0 and c_out % g == 0]
+        groups = 1
+        if self.emphasis == "depthwise" and target is None and self.chance(0.8):
+            groups, c_out = read[0], read[0] * int(self.pick((1, 1, 2)))
+        elif self.emphasis == "groups" or self.chance(0.2):
+            groups = int(common[-1] if self.chance(0.7) else self.pick(common))
+        height, width = int(rng.integers(1, 4)), int(rng.integers(1, 4))
+        if self.emphasis == "conv wrap by spikes" and isinstance(source.neuron, Input):
+            height, width, up, groups = 6, 6, 1, 1
+            c_out = target[0] if target is not None else 4
+        kernel: Kernel | None = None
+        if self.emphasis == "shared kernel" or self.chance(0.3):
+            fitting = [
+                p.synapse.kernel
+                for p in self.projections
+                if isinstance(p.synapse, Conv)
+                and p.synapse.kernel.mantissa.shape[0] == c_out
+                and read[0] % p.synapse.kernel.mantissa.shape[1] == 0
+                and c_out % (read[0] // p.synapse.kernel.mantissa.shape[1]) == 0
+                and (not positive or int(p.synapse.kernel.mantissa.min()) >= 0)
+            ]
+            if fitting:
+                kernel = self.pick(fitting)
+                groups = read[0] // kernel.mantissa.shape[1]
+                height, width = kernel.mantissa.shape[2:]
+        vertical = self.axis(read[1] * up, height, target[1] if target is not None else None)
+        horizontal = self.axis(read[2] * up, width, target[2] if target is not None else None)
+        if vertical is None or horizontal is None:
+            return None
+        if kernel is None:
+            mantissa = self.mantissa((c_out, read[0] // groups, height, width), positive=positive, relaxed=relaxed)
+            worst = int(np.abs(mantissa).sum(axis=(1, 2, 3)).max()) * self.message_max(source)
+            # The graph refuses an upsampling convolution that could wrap; Lava's own Conv leaves exact integers at 2**31.
+            limit = 22 if up > 1 else 30
+            room = limit - worst.bit_length()
+            if room < 0:
+                return None
+            kernel = Kernel(mantissa=mantissa, exponent=min(self.exponent(), room))
+        elif up > 1 or self.message_max(source) > 1:
+            return None
+        synapse = Conv(
+            kernel=kernel,
+            stride=(vertical[0], horizontal[0]),
+            padding=(vertical[1], horizontal[1]),
+            dilation=(vertical[2], horizontal[2]),
+            groups=groups,
+            upsample=up,
+        )
+        shape = synapse.output_shape(read)
+        cost = prod(shape) * prod(kernel.mantissa.shape[1:])
+        if prod(shape) > NEURONS_MAX or cost > SYNAPSES_MAX or prod(shape) < 4:
+            return None
+        return synapse, shape
+
+    def message_max(self, source: Population) -> int:
+        bits = source.neuron.message_bits if isinstance(source.neuron, Input) else 0
+        return 1 << max(bits - 1, 0)
+
+    def dense(
+        self, source: Population, read: Shape, target: Shape | None, *, positive: bool, relaxed: int
+    ) -> tuple[SynapseSpec, Shape] | None:
+        shape = target if target is not None else (int(self.rng.integers(8, 25)), 1, int(self.pick((1, 1, 2))))
+        if prod(shape) * prod(read) > SYNAPSES_MAX:
+            return None
+        mantissa = self.mantissa((prod(shape), prod(read)), positive=positive, relaxed=relaxed)
+        # Lava's 8-bit mixed weights are even, so a Dense there holds twice the mantissa: keep that within 32 bits.
+        if int(np.abs(mantissa).sum(axis=1).max()) * self.message_max(source) >= 1 << 29:
+            return None
+        return Dense(kernel=Kernel(mantissa=mantissa, exponent=self.exponent())), shape
+
+    def one_to_one(
+        self, source: Population, read: Shape, target: Shape | None, *, positive: bool, relaxed: int
+    ) -> tuple[SynapseSpec, Shape] | None:
+        if target is not None and target != read:
+            return None
+        mantissa = self.mantissa((read[0],), positive=positive, relaxed=0)
+        if positive and not mantissa.any():
+            mantissa[:] = 1
+        return OneToOne(kernel=Kernel(mantissa=mantissa, exponent=self.exponent())), read
+
+    def projection(self, name: str, target: Shape | None, *, positive: bool, relaxed: int) -> tuple[Projection, Shape]:
+        """A projection into `name`, from any population that may send; raises CannotDrawError."""
+        senders = [
+            p
+            for p in self.populations.values()
+            if not isinstance(p.neuron, Readout)
+            and not (positive and p.neuron != Input() and isinstance(p.neuron, Input))
+        ]
+        if not senders:
+            raise CannotDrawError
+        for _ in range(12):
+            # The latest population is the likeliest source, so that networks grow deep; skips come from the others.
+            latest = self.chance(0.35 if self.emphasis == "skip" and target is not None else 0.6)
+            source = senders[-1] if latest and target is None else self.pick(senders)
+            channels = source.shape[0]
+            section = None
+            if (
+                channels > 1
+                and self.emphasis != "shared kernel"
+                and self.chance(0.8 if self.emphasis == "channel slice" else 0.12)
+            ):
+                start = int(self.rng.integers(0, channels))
+                section = (start, int(self.rng.integers(start + 1, channels + 1)))
+            read = source.shape if section is None else (section[1] - section[0], *source.shape[1:])
+            makers = {"dense": self.dense, "one to one": self.one_to_one, "int32 overflow": self.dense}
+            if self.emphasis == "shared kernel":
+                makers[self.emphasis] = self.conv
+            if self.emphasis in makers and self.chance(0.6):
+                maker = makers[self.emphasis]
+            else:
+                maker = self.pick((self.conv,) * 5 + (self.dense, self.one_to_one))
+            made = maker(source, read, target, positive=positive, relaxed=relaxed)
+            if made is None or prod(made[1]) < 4:
+                continue
+            synapse, shape = made
+            delay = int(self.pick((0, 0, 1, 2, 3))) if self.as_given else 0
+            return Projection(src=source.id, dst=name, synapse=synapse, delay=delay, src_channels=section), shape
+        raise CannotDrawError
+
+    # -- neurons -------------------------------------------------------------------------------------------------
+
+    def bias(self, shape: Shape, edge: bool) -> npt.NDArray[Any]:
+        rng = self.rng
+        extent: tuple[int, ...] = self.pick(((1,), (shape[0],), shape))
+        if edge or self.chance(0.2):
+            return rng.choice(np.array([-4096, -4095, -1, 0, 1, 4094, 4095]), extent)
+        return rng.integers(-300, 301, extent) if self.chance(0.6) else np.zeros(extent, np.int64)
+
+    def lif(self, shape: Shape) -> Lif:
+        rng = self.rng
+        slow = self.emphasis in ("v high", "v low", "u wrap", "int32 overflow")
+        edge = self.emphasis == "edge bias"
+        return Lif(
+            vth_mant=int(rng.integers(0, 131072)),
+            du=int(
+                self.pick((0, 40, int(rng.integers(4096))) if slow else (4095, 4095, 0, 4094, int(rng.integers(4096))))
+            ),
+            dv=int(self.pick((0, 0, 5) if slow else (0, 4095, 2048, int(rng.integers(4096)), int(rng.integers(900))))),
+            bias_mant=self.bias(shape, edge),
+            bias_exp=int(self.pick((0, 7)) if edge else rng.integers(0, 8)),
+        )
+
+    def add_population(self, name: str, kind: str) -> None:
+        """A population of `kind` with one to three projections into it, alive."""
+        for attempt in range(14):
+            try:
+                first, shape = self.projection(name, None, positive=kind == "or", relaxed=attempt)
+                incoming = [first]
+                more = (
+                    2
+                    if self.emphasis in ("skip", "shared kernel", "upsample", "channel slice", "int32 overflow")
+                    else 1
+                )
+                for _ in range(int(self.rng.integers(0, more + 1)) if kind != "or" else int(self.chance(0.3))):
+                    try:
+                        incoming.append(self.projection(name, shape, positive=kind == "or", relaxed=attempt)[0])
+                    except CannotDrawError:
+                        break
+                neuron, spikes = self.settle(name, shape, incoming, kind)
+            except (CannotDrawError, CannotCalibrateError):
+                continue
+            self.populations[name] = Population(id=name, shape=shape, neuron=neuron)
+            self.projections += incoming
+            self.spikes[name] = spikes
+            return
+        raise CannotDrawError
+
+    def settle(self, name: str, shape: Shape, incoming: list[Projection], kind: str) -> tuple[NeuronSpec, Spikes]:
+        """The neuron of a new population, calibrated, and its spikes (T,B,neurons)."""
+        draft = Population(id=name, shape=shape, neuron=Or())
+        a_in = np.zeros((self.steps, self.samples, prod(shape)), np.int64)
+        for p in incoming:
+            a_in += current_of(p, self.populations[p.src], draft, self.spikes[p.src], as_given=self.as_given)
+        a_in = (a_in + (1 << 31)) % (1 << 32) - (1 << 31)
+        if kind == "readout":
+            return Readout(bias=self.rng.integers(-5000, 5001, self.pick(((1,), (shape[0],), shape)))), a_in
+        if kind == "or":
+            spikes = (a_in > 0).astype(np.int64)
+            if not LOW <= spikes.mean() <= HIGH:
+                raise CannotCalibrateError
+            return Or(), spikes
+        return calibrate_lif(self.lif(shape), shape, a_in, float(self.rng.uniform(0.05, 0.25)))
+
+    def graph(self) -> Graph:
+        depth: dict[str, int] = {}
+        for name in self.populations:
+            depth[name] = max((depth[p.src] + 1 for p in self.projections if p.dst == name), default=0)
+        projections = self.projections
+        timing: Timing = "as_given"
+        if not self.as_given:
+            timing = "aligned"
+            projections = [replace(p, delay=depth[p.dst] - depth[p.src] - 1) for p in projections]
+        return Graph(
+            populations=tuple(self.populations.values()),
+            projections=tuple(projections),
+            timing=timing,
+            steps=self.steps,
+        )
+
+
+def draw_case(
+    *, seed: int, emphasis: str, inputs: int, populations: int, steps: int, samples: int, as_given: bool
+) -> Case:
+    """The network of this outline and seed; raises CannotDrawError where it stays dead."""
+    builder = _Builder(
+        rng=np.random.default_rng([seed, EMPHASES.index(emphasis)]),
+        emphasis=emphasis,
+        steps=steps,
+        samples=samples,
+        as_given=as_given,
+    )
+    for index in range(inputs):
+        builder.add_input(f"in{index}")
+    for index in range(populations):
+        last = index == populations - 1
+        if index == 0:
+            kind = "lif"
+        elif builder.chance(0.5 if last else 0.05):
+            kind = "readout"
+        else:
+            kind = "or" if builder.chance(0.5 if emphasis == "or" else 0.1) else "lif"
+        builder.add_population(f"p{index}", kind)
+    return Case(graph=builder.graph(), inputs=builder.inputs, emphasis=emphasis)
+
+
+@st.composite
+def cases(draw: st.DrawFn, timings: tuple[Timing, ...] = ("aligned", "as_given"), steps_max: int = 6) -> Case:
+    """A calibrated network with inputs: 1-2 inputs, 2-6 populations, T = 1..6, B = 1..3."""
+    seed = draw(st.integers(0, 2**32 - 1))
+    emphasis = draw(st.sampled_from(EMPHASES))
+    as_given = timings == ("as_given",) or ("as_given" in timings and draw(st.integers(0, 6)) == 6)
+    try:
+        return draw_case(
+            seed=seed,
+            emphasis=emphasis,
+            inputs=draw(st.integers(1, 2)),
+            populations=draw(st.integers(2, 6)),
+            # With delays as given, data takes longer to arrive than one short sample lasts.
+            steps=draw(st.integers(4, 2 * steps_max)) if as_given else draw(st.integers(1, steps_max)),
+            samples=1 if as_given else draw(st.integers(1, 3)),
+            as_given=as_given,
+        )
+    except CannotDrawError:
+        assume(False)
+        raise
+
+
+def features(graph: Graph, inputs: dict[str, npt.NDArray[np.int32]]) -> set[str]:
+    """Which of the features that tests must cover this network has."""
+    found: set[str] = {graph.timing, f"{len(graph.inputs)} inputs"}
+    steps, samples = next(iter(inputs.values())).shape[:2]
+    if samples > 1:
+        found.add("several samples")
+    if steps == 1:
+        found.add("one step")
+    ends = [p.dst for p in graph.projections]
+    if len(set(ends)) < len(ends):
+        found.add("several projections into one population")
+    kernels = [id(p.synapse.kernel) for p in graph.projections]
+    if len(set(kernels)) < len(kernels):
+        found.add("shared kernel")
+    for p in graph.projections:
+        synapse = p.synapse
+        if p.delay:
+            found.add("delay as given" if graph.timing == "as_given" else "skip")
+        if p.src_channels is not None and p.src_channels[1] - p.src_channels[0] < graph.by_id[p.src].shape[0]:
+            found.add("channel slice")
+        if synapse.kernel.exponent == 7:
+            found.add("weight exponent 7")
+        match synapse:
+            case Dense():
+                found.add("dense")
+            case OneToOne():
+                found.add("one to one")
+            case Conv():
+                found |= {
+                    name
+                    for name, present in (
+                        ("upsample", synapse.upsample > 1),
+                        ("groups", synapse.groups > 1),
+                        ("depthwise", synapse.groups > 1 and synapse.kernel.mantissa.shape[1] == 1),
+                        ("stride", max(synapse.stride) > 1),
+                        ("dilation", max(synapse.dilation) > 1),
+                        ("padding", max(synapse.padding) > 0),
+                        ("oblong kernel", synapse.kernel.mantissa.shape[2] != synapse.kernel.mantissa.shape[3]),
+                    )
+                    if present
+                }
+    for population in graph.populations:
+        match population.neuron:
+            case Input() as neuron:
+                if neuron.message_bits:
+                    found.add("graded input")
+            case Or():
+                found.add("or")
+            case Readout():
+                found.add("readout")
+            case Lif() as neuron:
+                if neuron.bias_mant.ndim == 3:
+                    found.add("bias per neuron")
+                if neuron.bias_mant.min() == -4096 or neuron.bias_mant.max() == 4095:
+                    found.add("bias at the edge of its width")
+                found |= {f"du {neuron.du}"} & {"du 0", "du 4095"} | {f"dv {neuron.dv}"} & {"dv 0", "dv 4095"}
+    return found
