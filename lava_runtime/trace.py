@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from netx_export.errors import RunError
 from netx_export.files import replace_file
-from netx_export.graph import Graph, Lif, Or, Schedule, schedule
+from netx_export.graph import Graph, Lif, Or, Readout, Schedule, schedule
 
 Array = npt.NDArray[Any]
 
@@ -91,6 +91,11 @@ class Trace:
         calendar = self.schedule
         rows = recorded[calendar.window(name)]
         return rows.reshape(calendar.samples, calendar.steps, *rows.shape[1:]).swapaxes(0, 1)
+
+    def values(self, graph: Graph) -> dict[str, npt.NDArray[np.float64]]:
+        """Every readout in training's real units, without latency: population id -> (T,B,C,H,W)."""
+        self.check_graph(graph)
+        return {p.id: self.aligned(p.id) * p.neuron.unit for p in graph.outputs if isinstance(p.neuron, Readout)}
 
     # -- counters ------------------------------------------------------------------------------------------------
 

@@ -65,6 +65,14 @@ def test_aligned_takes_the_latency_out() -> None:
         recorded.aligned("input")
 
 
+def test_values_speak_in_the_units_of_training() -> None:
+    scaled = dataclasses.replace(GRAPH.populations[2], neuron=Readout(unit=0.25))
+    graph = dataclasses.replace(GRAPH, populations=(*GRAPH.populations[:2], scaled))
+    recorded = dataclasses.replace(trace(), graph_digest=graph.digest)
+    assert list(recorded.values(graph)) == ["out"]
+    assert (recorded.values(graph)["out"] == recorded.aligned("out") / 4).all()
+
+
 def test_counters_follow_the_true_fan_out() -> None:
     recorded = trace()
     # A spike in the corner of a padded 3x3 convolution reaches 4 neurons, not 9.

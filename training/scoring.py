@@ -1,0 +1,38 @@
+"""From the outputs of any backend to boxes and COCO scores, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from netx_export.errors import ConfigError
+from training.config import DetectorTask
+from training.detection import Detections, DetectionScores, decode_centernet, evaluate
+from training.sources import EvaluationSet
+
+HEADS = ("heatmap", "offset", "size")
+
+
+def decode_outputs(values: Mapping[str, npt.NDArray[Any]], task: DetectorTask) -> list[Detections]:
+    """Boxes of every window from the real-valued heads heatmap, offset and size, each (T,B,C,h,w).
+
+    Raises ConfigError where the network has no such outputs.
+    """
+    missing = [head for head in HEADS if head not in values]
+    if missing:
+        raise ConfigError(
+            f"output {missing[0]!r} is missing; boxes are decoded from {', '.join(HEADS)}, this network has "
+            f"{', '.join(values) or 'no readout'}"
+        )
+    return decode_centernet(values["heatmap"], values["offset"], values["size"], scale=task.scale, sensor=task.sensor)
+
+
+def score_windows(data: EvaluationSet, detections: Sequence[Detections]) -> DetectionScores:
+    """COCO scores of labelled windows, empty ones included."""
+    return evaluate(
+        [window.boxes for window in data.windows],
+        detections,
+        times_us=[window.t_end_us for window in data.windows],
+    )

@@ -1,0 +1,90 @@
+"""Where evaluation windows come from: generated recordings, a folder of GEN1 pairs, or one event file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from netx_export.errors import ConfigError, RecordingError
+from training.config import DetectorTask
+from training.event_files import BOX_DTYPE, read_dat
+from training.recordings import generate_recording
+from training.windows import Binning, Window, WindowSet, bin_window
+
+UNSEEN_SEED = 1_000_000
+"""First seed of the recordings that are kept for evaluation; training never counts that far."""
+
+_RECORDING_S = 4.1
+_ANNOTATION_HZ = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSet:
+    """Windows to run, and whether their boxes are known (`labelled`), so that they can be scored."""
+
+    windows: tuple[Window, ...]
+    labelled: bool
+    origin: str
+
+    def cubes(self) -> npt.NDArray[np.uint8]:
+        """All windows as one input, (T,B,C,H,W)."""
+        return np.stack([window.cube for window in self.windows], axis=1)
+
+    @property
+    def empty(self) -> int:
+        """How many windows show no object."""
+        return sum(window.boxes.size == 0 for window in self.windows)
+
+
+def open_windows(
+    data: Path | None, task: DetectorTask, *, limit: int, seed: int = UNSEEN_SEED, progress: bool = False
+) -> EvaluationSet:
+    """At most `limit` windows from `data`: None (generated, unseen seeds), a folder of GEN1 pairs, or a `.dat` file.
+
+    A single file is cut into windows from its first event on, one after the other, and is not scored; give its folder to
+    score against the boxes. Raises RecordingError for a path that is neither, ConfigError for `limit` < 1.
+    """
+    if limit < 1:
+        raise ConfigError(f"windows = {limit}; run at least 1 window")
+    binning = task.binning()
+    if data is None:
+        source, labelled, origin = _generated(binning, seed, limit), True, f"generated recordings from seed {seed}"
+    elif data.is_dir():
+        source, labelled, origin = iter(WindowSet(data, binning)), True, str(data)
+    elif data.exists():
+        source, labelled, origin = _whole_file(data, task), False, str(data)
+    else:
+        raise RecordingError(f"{data}: no such file or folder; give a *.dat file or a folder of *_td.dat recordings")
+    windows = tuple(
+        tqdm(islice(source, limit), desc="windows", total=limit, unit="window", disable=not progress, leave=False)
+    )
+    if not windows:
+        raise RecordingError(f"{origin}: holds no annotated moment; give recordings with boxes or times")
+    return EvaluationSet(windows=windows, labelled=labelled, origin=origin)
+
+
+def _generated(binning: Binning, seed: int, limit: int) -> Iterator[Window]:
+    produced = 0
+    while produced < limit:
+        recording = generate_recording(seed, duration_s=_RECORDING_S, annotation_hz=_ANNOTATION_HZ)
+        for window in WindowSet([recording], binning):
+            produced += 1
+            yield window
+        seed += 1
+
+
+def _whole_file(path: Path, task: DetectorTask) -> Iterator[Window]:
+    binning = task.binning()
+    events = read_dat(path, sensor=task.sensor)
+    start = int(events["t"][0])
+    name = path.name.removesuffix(".dat").removesuffix("_td")
+    count = max(1, -(-(int(events["t"][-1]) + 1 - start) // binning.window_us))
+    for number in range(count):
+        end = start + (number + 1) * binning.window_us
+        yield Window(name=name, t_end_us=end, cube=bin_window(events, end, binning), boxes=np.zeros(0, BOX_DTYPE))
