@@ -48,6 +48,18 @@ PROPHESEE_BOX_DTYPE = np.dtype(
 _EVENT_BYTES = 8
 _EVENT_TYPES = (0x00, 0x0C)
 _HEADER_LIMIT = 1 << 16
+# All that numpy lets through when it evaluates the text of a damaged .npy header.
+_NPY_HEADER_ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    SyntaxError,
+    EOFError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    tokenize.TokenError,
+)
 _LARGEST_TIME = 2**32 - 1
 
 
@@ -320,7 +332,7 @@ def _load_npy(path: Path) -> Array:
             raise ValueError(f"version {version}")
         reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran_order, dtype = reader(stream)  # type: ignore[no-untyped-call]
-    except (ValueError, EOFError, TypeError, tokenize.TokenError, UnicodeDecodeError, MemoryError) as error:
+    except _NPY_HEADER_ERRORS as error:
         raise RecordingError(f"{path}: not an .npy table ({error}); write it again with numpy.save") from error
     size = math.prod(shape) * dtype.itemsize
     left = len(raw) - stream.tell()

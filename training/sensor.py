@@ -56,21 +56,6 @@ def record(scene: Scene, rng: np.random.Generator) -> Array:
     return events
 
 
-def render(scene: Scene, frame: int) -> npt.NDArray[np.float32]:
-    """One frame (H,W) of a scene in log intensity."""
-    camera = scene.camera
-    texture = np.concatenate([scene.texture, scene.texture[:, : _WIDTH + 2]], axis=1)
-    value, alpha, layout = _atlas(scene)
-    boxes, phases = _geometry(scene)
-    picture = np.zeros(GEN1_SENSOR, dtype=np.float32)
-    _render_background(
-        picture, texture, camera.horizon, camera.height_m, camera.pan[frame], camera.bob[frame], camera.side_m[frame]
-    )
-    for number in range(layout.shape[0]):
-        _render_sprite(picture, value, alpha, layout[number], boxes[frame, number], phases[frame, number])
-    return picture
-
-
 def visible_pixels(scene: Scene, frame: int) -> tuple[Array, Array]:
     """Pixels of each thing inside the picture, and those of them that nothing nearer hides: two (N,) int64."""
     _, alpha, layout = _atlas(scene)
