@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,24 @@ from training.config import DetectorTask
 from training.detection import Detections, DetectionScores, decode_centernet, evaluate
 from training.sources import EvaluationSet
 
+TASK_KEY = "task"
+"""The entry of a network's `meta` that holds its DetectorTask as JSON."""
+
 HEADS = ("heatmap", "offset", "size")
+
+
+def task_of(meta: Mapping[str, str], name: str) -> DetectorTask:
+    """The binning and decoding settings that travel with network `name`; ConfigError where it carries none."""
+    if TASK_KEY not in meta:
+        raise ConfigError(
+            f"{name}: the file does not say how recordings are binned and boxes decoded (meta {TASK_KEY!r}); "
+            "export the detector with export_netx.py, or run the network from Python with lava_runtime.run"
+        )
+    try:
+        values = json.loads(meta[TASK_KEY])
+    except ValueError as error:
+        raise ConfigError(f"{name}: meta {TASK_KEY!r} is no JSON ({error}); export the network again") from None
+    return DetectorTask.from_json(values)
 
 
 def decode_outputs(values: Mapping[str, npt.NDArray[Any]], task: DetectorTask) -> list[Detections]:

@@ -43,3 +43,8 @@ def test_provenance_holds_command_and_versions(monkeypatch: pytest.MonkeyPatch) 
     found = command_line.provenance()
     assert found["command"] == "export_netx.py --out 'a b'"
     assert {"python", "numpy", "h5py"} <= set(found)
+
+
+def test_tables_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    command_line.print_table(("stage", "AP"), [("sim", "0.7"), ("quantised", "0.71")])
+    assert capsys.readouterr().out == "stage        AP\nsim         0.7\nquantised  0.71\n"

@@ -14,7 +14,7 @@ from training.config import DetectorTask
 from training.detection import Detections
 from training.event_files import write_dat
 from training.recordings import generate_recording, write_recording
-from training.scoring import decode_outputs, score_windows
+from training.scoring import decode_outputs, score_windows, task_of
 from training.sources import open_windows
 
 TASK = DetectorTask()
@@ -103,3 +103,11 @@ def test_unlabelled_windows_leave_no_truth(tmp_path: Path) -> None:
 def test_decoding_needs_the_three_heads() -> None:
     with pytest.raises(ConfigError, match=r"output 'offset' is missing; .* this network has heatmap"):
         decode_outputs({"heatmap": np.zeros((5, 1, 2, 32, 40))}, TASK)
+
+
+def test_the_task_travels_with_the_network() -> None:
+    assert task_of({"task": json.dumps(TASK.to_json())}, "x.net") == TASK
+    with pytest.raises(ConfigError, match=r"x\.net: the file does not say how recordings are binned"):
+        task_of({}, "x.net")
+    with pytest.raises(ConfigError, match=r"x\.net: meta 'task' is no JSON"):
+        task_of({"task": "{"}, "x.net")

@@ -1,0 +1,58 @@
+"""A run on disk: network, trace and facts in one folder, so that a report needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lava_runtime.trace import Trace
+from netx_export.errors import RunError
+from netx_export.files import replace_file
+from netx_export.graph import Graph
+
+NETWORK, TRACE, FACTS = "network.net", "trace.h5", "run.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What `load_run` finds: the network, its trace, and the facts of run.json."""
+
+    graph: Graph
+    trace: Trace
+    facts: Mapping[str, Any]
+
+
+def save_run(
+    folder: Path,
+    graph: Graph,
+    trace: Trace,
+    *,
+    write_network: Callable[[Graph, Path], None],
+    facts: Mapping[str, Any],
+) -> None:
+    """Write `network.net`, `trace.h5` and `run.json`; the facts come last, so a folder with run.json is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FACTS).unlink(missing_ok=True)
+    write_network(graph, folder / NETWORK)
+    trace.save(folder / TRACE)
+    with replace_file(folder / FACTS) as temporary:
+        temporary.write_text(json.dumps({"backend": trace.backend, **facts}, indent=2, sort_keys=True) + "\n")
+
+
+def load_run(folder: Path, *, read_network: Callable[[Path], Graph]) -> Run:
+    """Read what `save_run` wrote; RunError names what is missing."""
+    if not (folder / FACTS).is_file():
+        raise RunError(
+            f"{folder}: holds no finished run ({FACTS} is missing); make one with run_lava.py --out {folder}."
+        )
+    try:
+        facts = json.loads((folder / FACTS).read_text())
+    except ValueError as error:
+        raise RunError(f"{folder / FACTS}: is no JSON ({error}); run run_lava.py again.") from None
+    graph = read_network(folder / NETWORK)
+    trace = Trace.load(folder / TRACE)
+    trace.check_graph(graph)
+    return Run(graph=graph, trace=trace, facts=facts)

@@ -1,0 +1,37 @@
+"""Runs on disk: complete or not there, and never mixed with another network."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from lava_runtime.run_folder import load_run, save_run
+from netx_export.errors import RunError
+from netx_export.netx.reader import read
+from netx_export.netx.writer import write
+from tests.unit.lava_runtime.test_trace import GRAPH, trace
+
+
+def test_a_run_survives_the_disk(tmp_path: Path) -> None:
+    save_run(tmp_path / "run", GRAPH, trace(), write_network=write, facts={"windows": 3})
+    run = load_run(tmp_path / "run", read_network=read)
+    assert run.facts == {"backend": "fast", "windows": 3}
+    assert run.graph.digest == GRAPH.digest
+    assert run.trace.first_difference(trace()) is None
+
+
+def test_unfinished_runs_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"run: holds no finished run \(run\.json is missing\)"):
+        load_run(tmp_path / "run", read_network=read)
+    save_run(tmp_path / "run", GRAPH, trace(), write_network=write, facts={})
+    (tmp_path / "run" / "run.json").write_text("{")
+    with pytest.raises(RunError, match=r"run\.json: is no JSON"):
+        load_run(tmp_path / "run", read_network=read)
+
+
+def test_a_trace_of_another_network_is_refused(tmp_path: Path) -> None:
+    save_run(tmp_path / "run", dataclasses.replace(GRAPH, steps=3), trace(), write_network=write, facts={})
+    with pytest.raises(RunError, match="recorded from network"):
+        load_run(tmp_path / "run", read_network=read)
