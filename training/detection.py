@@ -59,6 +59,17 @@ class DetectionScores:
     ap50_per_class: dict[str, float]
     images: int
 
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary that json can write; NaN, which JSON does not know, becomes None."""
+        per_class = {name: _finite(value) for name, value in self.ap50_per_class.items()}
+        return {
+            "ap": _finite(self.ap),
+            "ap50": _finite(self.ap50),
+            "ap75": _finite(self.ap75),
+            "ap50_per_class": per_class,
+            "images": self.images,
+        }
+
 
 def decode_centernet(
     heatmap: Array,
@@ -208,6 +219,10 @@ def _coco_scores(annotations: list[dict[str, Any]], results: list[dict[str, Any]
         ap50_per_class=per_class,
         images=images,
     )
+
+
+def _finite(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 6)
 
 
 def _time_mean(name: str, array: Array) -> npt.NDArray[np.float64]:

@@ -15,7 +15,7 @@ from training.detection import Detections
 from training.event_files import write_dat
 from training.recordings import generate_recording, write_recording
 from training.scoring import decode_outputs, score_windows, task_of
-from training.sources import open_windows
+from training.sources import EvaluationSet, open_windows
 
 TASK = DetectorTask()
 NCARS = Path(__file__).resolve().parents[4] / "shared/data/events/NCARS_obj_004397_td.dat"
@@ -89,7 +89,11 @@ def test_coco_json_scores_perfect_detections_as_perfect(tmp_path: Path) -> None:
     run.accumulate()
     run.summarize()
     assert run.stats[1] == 1.0
-    assert score_windows(data, perfect).ap50 == pytest.approx(1.0)
+    scores = score_windows(data, perfect)
+    assert scores.ap50 == pytest.approx(1.0)
+    assert json.loads(json.dumps(scores.to_json(), allow_nan=False))["ap50"] == 1.0
+    nothing = score_windows(EvaluationSet(windows=data.windows[:0], labelled=True, origin=""), [])
+    assert nothing.to_json()["ap50"] is None
     assert json.loads((tmp_path / "truth.json").read_text())["images"][0]["file_name"].startswith("seed5000100@")
 
 
