@@ -292,7 +292,7 @@ class _Builder:
                 section = (start, int(self.rng.integers(start + 1, channels + 1)))
             read = source.shape if section is None else (section[1] - section[0], *source.shape[1:])
             makers = {"dense": self.dense, "one to one": self.one_to_one, "int32 overflow": self.dense}
-            if self.emphasis == "shared kernel":
+            if self.emphasis in ("shared kernel", "conv wrap by spikes"):
                 makers[self.emphasis] = self.conv
             if self.emphasis in makers and self.chance(0.6):
                 maker = makers[self.emphasis]
