@@ -1,0 +1,173 @@
+"""The child process that opens untrusted HDF5 files, so that libhdf5 can crash or loop without harm.
+
+Run as a script: `python -I guard.py FILE`. It imports the standard library, numpy and h5py alone, limits its own
+memory and processor time, copies what a `.net` file may hold out of `/layer`, `/simulation` and `/basalt`, and
+writes it to standard output as
+
+    8 bytes little-endian length | JSON | raw array bytes
+
+The JSON is {"error": text} or the tree {"attributes", "arrays", "groups"} whose arrays point into the raw bytes.
+The parent (`netx_export.netx.tree`) never hands the file to libhdf5 itself.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from typing import Any
+
+MEMORY_LIMIT = 3 << 30
+"""Bytes of address space."""
+CPU_SECONDS = 20
+DATA_LIMIT = 1 << 29
+"""Bytes that all arrays of a file may declare together."""
+DEPTH_LIMIT = 6
+OBJECT_LIMIT = 200_000
+ATTRIBUTE_BYTES = 1 << 16
+ROOT_GROUPS = ("layer", "simulation", "basalt")
+"""NetX says of all other fields that they are not used for network exchange."""
+WITH_ATTRIBUTES = "/basalt"
+FILTERS = ("gzip", "shuffle", "fletcher32", "lzf")
+
+
+class UntrustedError(Exception):
+    """The file holds something that no `.net` file needs."""
+
+
+class Collector:
+    """Copies a tree of groups, arrays and attributes out of an open file, refusing whatever could do harm."""
+
+    def __init__(self) -> None:
+        self.payload: list[bytes] = []
+        self.offset = 0
+        self.declared = 0
+        self.objects = 0
+
+    def group(self, group: Any, path: str, ancestors: tuple[int, ...]) -> dict[str, Any]:
+        """The contents of `group`; `ancestors` are the file addresses of the groups around it."""
+        import h5py
+
+        address = int(h5py.h5o.get_info(group.id).addr)
+        if address in ancestors:
+            raise UntrustedError(f"{path}: the group contains itself; a network file is a tree.")
+        if len(ancestors) >= DEPTH_LIMIT:
+            raise UntrustedError(f"{path}: groups are nested deeper than the limit of {DEPTH_LIMIT} levels.")
+        tree: dict[str, Any] = {"attributes": self.attributes(group, path), "arrays": {}, "groups": {}}
+        for name in group:
+            if not ancestors and name not in ROOT_GROUPS:
+                continue
+            where = f"{path.rstrip('/')}/{name}"
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise UntrustedError(
+                    f"{where}: {type(link).__name__} is not allowed; store the data itself in the file."
+                )
+            self.objects += 1
+            if self.objects > OBJECT_LIMIT:
+                raise UntrustedError(f"{where}: the file holds more than the limit of {OBJECT_LIMIT} objects.")
+            child = group[name]
+            if isinstance(child, h5py.Group):
+                tree["groups"][name] = self.group(child, where, (*ancestors, address))
+            elif isinstance(child, h5py.Dataset):
+                tree["arrays"][name] = self.array(child, where)
+            else:
+                raise UntrustedError(f"{where}: a {type(child).__name__} is not part of a network file.")
+        return tree
+
+    def attributes(self, group: Any, path: str) -> dict[str, Any]:
+        """Numbers, texts and short lists of numbers; only this project's own group carries any."""
+        if not f"{path}/".startswith(f"{WITH_ATTRIBUTES}/"):
+            return {}
+        found: dict[str, Any] = {}
+        for name in group.attrs:
+            attribute = group.attrs.get_id(name)
+            if attribute.get_storage_size() > ATTRIBUTE_BYTES:
+                raise UntrustedError(f"{path}: attribute {name!r} is larger than the limit of {ATTRIBUTE_BYTES} bytes.")
+            value = group.attrs[name]
+            plain = value.tolist() if hasattr(value, "tolist") else value
+            if isinstance(plain, bytes):
+                plain = plain.decode("utf-8")
+            if not isinstance(plain, (int, float, str)) and not (
+                isinstance(plain, list) and all(isinstance(entry, int) for entry in plain)
+            ):
+                raise UntrustedError(f"{path}: attribute {name!r} is neither a number nor a text.")
+            found[name] = plain
+        return found
+
+    def array(self, dataset: Any, path: str) -> dict[str, Any]:
+        """One dataset: little-endian numbers as raw bytes, texts inside the JSON."""
+        import h5py
+        import numpy as np
+
+        if dataset.shape is None:
+            raise UntrustedError(f"{path}: the dataset is empty; it must hold numbers or a text.")
+        if dataset.external or dataset.is_virtual:
+            raise UntrustedError(f"{path}: the data lies in another file; store it in this one.")
+        declared = int(np.prod([int(extent) for extent in dataset.shape], dtype=object)) * dataset.dtype.itemsize
+        self.declared += declared
+        if self.declared > DATA_LIMIT:
+            raise UntrustedError(
+                f"{path}: shape {dataset.shape} brings the file to {self.declared} bytes, the limit is {DATA_LIMIT}."
+            )
+        pipeline = dataset.id.get_create_plist()
+        for index in range(pipeline.get_nfilters()):
+            if pipeline.get_filter(index)[0] not in (1, 2, 3, 32000):
+                raise UntrustedError(f"{path}: compressed in an unknown way; use one of {', '.join(FILTERS)}.")
+        if h5py.check_string_dtype(dataset.dtype) is not None:
+            if dataset.size > 1024:
+                raise UntrustedError(f"{path}: {dataset.size} texts in one dataset, the limit is 1024.")
+            texts = np.asarray(dataset[()], dtype=object).reshape(-1)
+            return {"text": [t.decode("utf-8") if isinstance(t, bytes) else str(t) for t in texts]}
+        if dataset.dtype.kind not in "iufb":
+            raise UntrustedError(f"{path}: holds {dataset.dtype}, only numbers and texts are allowed.")
+        values = np.asarray(dataset[()])
+        values = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).reshape(dataset.shape)
+        raw = values.tobytes()
+        entry = {"dtype": values.dtype.str, "shape": list(values.shape), "offset": self.offset, "size": len(raw)}
+        self.payload.append(raw)
+        self.offset += len(raw)
+        return entry
+
+
+def collect(path: str) -> tuple[dict[str, Any], list[bytes]]:
+    """The answer for one file: the tree, or {"error": text}, and the raw bytes."""
+    import h5py
+
+    collector = Collector()
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return collector.group(file, "/", ()), collector.payload
+    except UntrustedError as error:
+        return {"error": str(error)}, []
+    except MemoryError:
+        return {"error": f"reading it needs more than {MEMORY_LIMIT} bytes of memory; it is damaged or hostile."}, []
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, AttributeError) as error:
+        # What h5py raises when libhdf5 meets damaged structures, strings that are not UTF-8 among them.
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return {"error": f"HDF5 cannot read it ({text}); it is damaged."}, []
+
+
+def main() -> None:
+    """Limit this process, read the file named on the command line, answer on standard output."""
+    import resource
+
+    for limit, value in (
+        (resource.RLIMIT_AS, MEMORY_LIMIT),
+        (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+    ):
+        hard = resource.getrlimit(limit)[1]
+        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (allowed, allowed))
+    tree, payload = collect(sys.argv[1])
+    header = json.dumps(tree).encode()
+    sys.stdout.buffer.write(struct.pack("<Q", len(header)) + header)
+    for raw in payload:
+        sys.stdout.buffer.write(raw)
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()
