@@ -1,0 +1,194 @@
+"""Block descriptions into Lava processes, wired and ready to run. The only module besides `lava/` that makes processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from lava.proc.conv.process import Conv
+from lava.proc.dense.process import Dense
+from lava.proc.lif.process import LIF, LIFReset
+from lava.proc.sdn.process import Sigma
+from lava.proc.sparse.process import DelaySparse, Sparse
+from lava.utils.weightutils import SignMode
+from scipy.sparse import csr_matrix
+
+from lava_runtime.blocks import (
+    Block,
+    ConvBlock,
+    CurrentBlock,
+    DelayBlock,
+    DenseBlock,
+    FanInBlock,
+    LifBlock,
+    Lowered,
+    SigmaBlock,
+    SourceBlock,
+    SparseBlock,
+)
+from lava_runtime.lava.processes import CurrentSink, FanIn, GradedSource, SpikeSink, SpikeSource, StateSink
+from lava_runtime.recorder import Ledger
+
+Process = Any
+"""An `AbstractProcess`; lava-nc ships no types."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Assembly:
+    """The processes of one run by block name, and the sinks beside them."""
+
+    processes: dict[str, Process]
+    sinks: tuple[Process, ...]
+
+    @property
+    def any(self) -> Process:
+        """One process of the network; Lava reaches the others from it."""
+        return next(iter(self.processes.values()))
+
+
+def play_frames(inputs: npt.NDArray[np.int32], *, message_bits: int) -> npt.NDArray[Any]:
+    """(T,B,C,H,W) as the frames of a source (B*T,W,H,C), samples back to back."""
+    steps, samples, channels, height, width = inputs.shape
+    frames = np.ascontiguousarray(inputs.transpose(1, 0, 4, 3, 2), np.int32 if message_bits else np.uint8)
+    return frames.reshape(samples * steps, width, height, channels)
+
+
+def assemble(
+    lowered: Lowered,
+    frames: Mapping[str, npt.NDArray[Any]],
+    ledgers: Mapping[str, Ledger],
+    *,
+    self_recording: bool,
+) -> Assembly:
+    """Make and wire the processes of `lowered`.
+
+    `frames` are the sources' data by input population, `ledgers` say what to record by population. With
+    `self_recording` the LIF models record their own spikes; else each gets a sink.
+    """
+    processes = {name: make_process(block, frames, ledgers) for name, block in lowered.blocks.items()}
+    for wire in lowered.wires:
+        out, into = out_port(processes[wire.src]), in_port(processes[wire.dst], wire.port)
+        (out.reshape(wire.shape) if wire.shape is not None else out).connect(into)
+    sinks: list[Process] = []
+    for population, ledger in ledgers.items():
+        block = lowered.blocks[lowered.speaker[population]]
+        process = processes[block.name]
+        if isinstance(block, SigmaBlock):
+            sink = CurrentSink(shape=block.shape, ledger=ledger, differences=True, name=f"sink {population}")
+            process.s_out.connect(sink.a_in)
+            sinks.append(sink)
+        elif isinstance(block, LifBlock) and self_recording:
+            process.proc_params["ledger"] = ledger
+        elif isinstance(block, LifBlock):
+            sinks.extend(_lif_sinks(process, block, ledger))
+    return Assembly(processes=processes, sinks=tuple(sinks))
+
+
+def _lif_sinks(process: Process, block: LifBlock, ledger: Ledger) -> list[Process]:
+    sink = SpikeSink(shape=block.shape, ledger=ledger.without_states(), name=f"sink {block.population}")
+    process.s_out.connect(sink.a_in)
+    if not ledger.states:
+        return [sink]
+    probe = StateSink(shape=block.shape, ledger=ledger.only_states(), name=f"probe {block.population}")
+    probe.u.connect_var(process.u)
+    probe.v.connect_var(process.v)
+    return [sink, probe]
+
+
+def out_port(process: Process) -> Any:
+    """The output of a synapse, neuron or source process."""
+    return process.a_out if hasattr(process, "a_out") else process.s_out
+
+
+def in_port(process: Process, port: int) -> Any:
+    """The input of a synapse, neuron or sink process; `port` counts those of a FanIn."""
+    if isinstance(process, FanIn):
+        return getattr(process, f"s_in_{port}")
+    return process.s_in if hasattr(process, "s_in") else process.a_in
+
+
+def make_process(block: Block, frames: Mapping[str, npt.NDArray[Any]], ledgers: Mapping[str, Ledger]) -> Process:
+    """The Lava process that `block` describes."""
+    match block:
+        case SourceBlock():
+            source = GradedSource if block.message_bits else SpikeSource
+            return source(data=frames[block.population], delay=block.delay, name=block.name)
+        case ConvBlock():
+            return Conv(
+                weight=block.weight,
+                input_shape=block.input_shape,
+                padding=block.padding,
+                stride=block.stride,
+                dilation=block.dilation,
+                groups=block.groups,
+                num_message_bits=block.message_bits,
+                name=block.name,
+            )
+        case DenseBlock():
+            # Mixed-sign weights lose their lowest bit, so they are doubled and the sum is halved.
+            return Dense(
+                weights=block.mantissa.astype(np.int32) * 2,
+                weight_exp=block.exponent - 1,
+                num_weight_bits=8,
+                sign_mode=SignMode.MIXED,
+                num_message_bits=block.message_bits,
+                name=block.name,
+            )
+        case SparseBlock():
+            matrix = csr_matrix(
+                (block.mantissa.astype(np.int32) * 2, (block.targets, block.sources)), shape=block.shape, dtype=np.int32
+            )
+            return Sparse(
+                weights=matrix,
+                weight_exp=block.exponent - 1,
+                num_weight_bits=8,
+                sign_mode=SignMode.MIXED,
+                num_message_bits=block.message_bits,
+                name=block.name,
+            )
+        case DelayBlock():
+            return _delay_process(block)
+        case LifBlock():
+            return _lif_process(block)
+        case SigmaBlock():
+            return Sigma(shape=block.shape)
+        case CurrentBlock():
+            return CurrentSink(shape=block.shape, ledger=ledgers[block.population], differences=False, name=block.name)
+        case FanInBlock():
+            return FanIn(shape=block.shape, sources=block.sources, branches=block.branches, name=block.name)
+
+
+def _lif_process(block: LifBlock) -> Process:
+    options = {
+        "shape": block.shape,
+        "vth": block.vth,
+        "du": block.du,
+        "dv": block.dv,
+        "bias_mant": block.bias_mant,
+        "bias_exp": block.bias_exp,
+        "name": block.name,
+    }
+    if block.reset is None:
+        return LIF(**options)
+    interval, offset = block.reset
+    return LIFReset(reset_interval=interval, reset_offset=offset, **options)
+
+
+def _delay_process(block: DelayBlock) -> Process:
+    axons = np.arange(block.size, dtype=np.int32)
+    weights = csr_matrix((np.full(block.size, 2, np.int32), (axons, axons)), shape=(block.size, block.size))
+    options = {
+        "weights": weights,
+        "weight_exp": -1,
+        "num_weight_bits": 8,
+        "sign_mode": SignMode.MIXED,
+        "num_message_bits": 0,
+        "name": block.name,
+    }
+    if block.delay == 0:
+        return Sparse(**options)
+    delays = csr_matrix((np.full(block.size, block.delay, np.int64), (axons, axons)), shape=weights.shape)
+    return DelaySparse(delays=delays, **options)

@@ -1,0 +1,122 @@
+"""Starting, watching and ending a network of Lava processes, so that nothing is left behind whatever happens.
+
+Every Lava process is an operating-system process. When one of them fails, its neighbours wait for it for ever and Lava's
+runtime waits for them; so the parent polls instead of blocking, and ends the processes itself.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ctypes import c_longlong
+from types import FrameType
+from typing import Any
+
+from lava.magma.core.run_conditions import RunSteps
+from tqdm import tqdm
+
+from netx_export.errors import RunError
+
+CHANNEL_SLOTS = 2
+"""Messages a channel holds. All processes finish a step before any starts the next, so two are enough; Lava's default
+of 64 makes every message visit 64 places in memory and fills /dev/shm."""
+
+POLL_SECONDS = 0.02
+
+
+def run_network(process: Any, run_config: Any, *, steps: int, counter: c_longlong, progress: bool, what: str) -> None:
+    """Run the network of `process` for `steps` time steps; `counter` says how far it is.
+
+    Raises RunError with the first failure of any process. Leaves no process behind.
+    """
+    with _signals_as_exceptions():
+        finished = False
+        try:
+            with _children_ignore_interrupt():
+                process.create_runtime(run_cfg=run_config, compile_config={"pypy_channel_size": CHANNEL_SLOTS})
+            process.run(condition=RunSteps(num_steps=steps, blocking=False))
+            _watch(process.runtime, steps=steps, counter=counter, progress=progress, what=what)
+            process.wait()
+            process.stop()
+            finished = True
+        finally:
+            if not finished and process.runtime is not None:
+                _abandon(process.runtime)
+
+
+def _watch(runtime: Any, *, steps: int, counter: c_longlong, progress: bool, what: str) -> None:
+    """Wait until the run is over, drawing a bar; RunError as soon as one process has failed."""
+    answers = runtime.service_to_runtime
+    with tqdm(total=steps, desc=what, unit="step", disable=not progress) as bar:
+        while not all(port.probe() for port in answers):
+            failure = _first_failure(runtime)
+            if failure is not None:
+                raise RunError(
+                    f"A Lava process failed in step {counter.value + 1} of {steps}: {failure}. Run the fast backend on the "
+                    "same network and input to see whether the network is at fault."
+                )
+            bar.update(counter.value - bar.n)
+            time.sleep(POLL_SECONDS)
+        failure = _first_failure(runtime)
+        if failure is not None:
+            raise RunError(f"A Lava process failed: {failure}.")
+        bar.update(steps - bar.n)
+
+
+def _first_failure(runtime: Any) -> str | None:
+    """What the first failed process says, if one has failed."""
+    for actor in runtime._messaging_infrastructure.actors:
+        if actor.exception is not None:
+            error, _ = actor.exception
+            return f"{type(error).__name__}: {error}"
+        if actor.exitcode not in (None, 0):
+            return f"process {actor.pid} ended with exit code {actor.exitcode}"
+    return None
+
+
+def _abandon(runtime: Any) -> None:
+    """End all processes of a run that did not finish, and free its shared memory.
+
+    Lava's own `stop` waits for an answer of every process, which a failed network never gives.
+    """
+    runtime._is_started = False
+    infrastructure = runtime._messaging_infrastructure
+    if infrastructure is None:
+        return
+    for actor in infrastructure.actors:
+        if actor.is_alive():
+            actor.kill()
+    infrastructure.stop()
+
+
+@contextmanager
+def _children_ignore_interrupt() -> Iterator[None]:
+    """Fork with Ctrl-C ignored: the parent alone hears it and ends its children in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _signals_as_exceptions() -> Iterator[None]:
+    """Turn SIGTERM into SystemExit while processes are running, so that they are ended too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
