@@ -82,9 +82,9 @@ def main(arguments: list[str] | None = None) -> int:
     scores = {}
     if data.labelled:
         if options.checkpoint:
-            from training.evaluation import score_float_and_quantised
+            from training.quantised_evaluation import score_training_forms
 
-            scores = score_float_and_quantised(options.checkpoint, graph, data)
+            scores = score_training_forms(options.checkpoint, graph, data, progress=True)
         scores[options.backend] = score_windows(data, detections)
 
     out = options.out or Path("runs") / f"{name}-{options.backend}"
