@@ -175,7 +175,7 @@ def _plan_projection(graph: Graph, projection: Projection, target: Shape, aligne
         case Conv():
             conv, weights = synapse, synapse.kernel.mantissa
         case OneToOne():
-            # A grouped 1x1 convolution, but without the convolution's wrap.
+            # A grouped 1x1 convolution, as in Lava, its wrap at 24 bits included.
             weights = synapse.kernel.mantissa[:, None, None, None]
             conv = Conv(kernel=Kernel(mantissa=weights), groups=channels)
         case Dense():
@@ -200,9 +200,7 @@ def _plan_projection(graph: Graph, projection: Projection, target: Shape, aligne
         row[column.UPSAMPLE] = conv.upsample
         row[column.GROUP_IN], row[column.GROUP_OUT] = weights.shape[1], weights.shape[0] // conv.groups
         row[column.ROW_LENGTH] = row[column.GROUP_OUT]
-        row[column.WRAP] = isinstance(synapse, Conv) and (
-            accumulator_bound(synapse, 1 << max(bits - 1, 0)) >= fixedpoint.STATE_LIMIT
-        )
+        row[column.WRAP] = accumulator_bound(synapse, 1 << max(bits - 1, 0)) >= fixedpoint.STATE_LIMIT
         grouped = weights.reshape(conv.groups, -1, *weights.shape[1:])
         packed = grouped.transpose(3, 4, 0, 2, 1)
     row[column.PLAIN] = bits == 0 and (conv is None or conv.groups == 1)
