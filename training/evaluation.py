@@ -38,6 +38,15 @@ class Evaluation:
             "windows": float(self.scores.images),
         }
 
+    def table(self) -> str:
+        """The figures for a terminal, one per line."""
+        per_class = "".join(f"\nAP50 {name:<12}{value:.3f}" for name, value in self.scores.ap50_per_class.items())
+        return (
+            f"AP50             {self.scores.ap50:.3f}   ({self.scores.images} windows){per_class}\n"
+            f"AP 0.50..0.95    {self.scores.ap:.3f}\n"
+            f"firing           {100.0 * self.firing_rate:.1f} % of neurons per step"
+        )
+
 
 def evaluate_model(
     module: nn.Module, task: DetectorTask, data: EvaluationSet, *, batch: int = 8, progress: bool = False

@@ -127,7 +127,8 @@ def focal_loss(logits: Tensor, heatmap: Tensor) -> Tensor:
     positive = torch.where(centre, (1 - p) ** _FOCAL_ALPHA * F.logsigmoid(logits), 0.0)
     negative = (1 - heatmap) ** _FOCAL_BETA * p**_FOCAL_ALPHA * F.logsigmoid(-logits)
     count = centre.sum().clamp(min=1)
-    return -(positive.sum() + negative.sum()) / count
+    loss: Tensor = -(positive.sum() + negative.sum()) / count
+    return loss
 
 
 def centre_l1(values: Tensor, cells: Tensor, wanted: Tensor) -> Tensor:

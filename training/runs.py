@@ -1,0 +1,154 @@
+"""One training run from settings to a scored checkpoint, and the evaluation of a checkpoint: what train.py calls."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numba
+import torch
+
+from netx_export.errors import ConfigError
+from training.checkpoints.files import load_model, save_model
+from training.checkpoints.info import CheckpointInfo
+from training.config import Preset, preset
+from training.evaluation import Evaluation, evaluate_model
+from training.loop import CHECKPOINT, train
+from training.sources import UNSEEN_SEED, open_windows
+from training.window_store import WindowStore, generated_windows, stored_windows
+
+EVALUATION_WINDOWS = 320
+"""Windows of unseen recordings that score a checkpoint."""
+
+DEFAULT_THREADS = 2
+"""Fixed, not the machine's number of cores: the same command should give the same network."""
+
+_ALL_OF_A_FOLDER = 2**31
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRequest:
+    """What was asked for on the command line; None means what the preset says.
+
+    `data` is a folder of GEN1 pairs (None: generated recordings), `out` the folder of the results.
+    """
+
+    preset: str = "tiny"
+    updates: int | None = None
+    seed: int | None = None
+    data: Path | None = None
+    out: Path = Path("runs/tiny")
+    resume: bool = False
+    threads: int = DEFAULT_THREADS
+    windows: int = EVALUATION_WINDOWS
+
+    def resolved(self) -> Preset:
+        """The preset with what was asked for put in; raises ConfigError for a setting outside its limits."""
+        chosen = preset(self.preset)
+        asked = {name: value for name in ("updates", "seed") if (value := getattr(self, name)) is not None}
+        return dataclasses.replace(chosen, training=dataclasses.replace(chosen.training, **asked))
+
+    def command(self) -> str:
+        """The command that repeats this run: all that changes its result, and nothing else."""
+        words = ["python", "train.py", "--preset", self.preset]
+        if self.updates is not None:
+            words += ["--updates", str(self.updates)]
+        if self.seed is not None:
+            words += ["--seed", str(self.seed)]
+        if self.data is not None:
+            words += ["--data", str(self.data)]
+        if self.threads != DEFAULT_THREADS:
+            words += ["--threads", str(self.threads)]
+        return shlex.join(words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """A checkpoint, its description with scores, its evaluation, and the seconds that data and updates took."""
+
+    checkpoint: Path
+    info: CheckpointInfo
+    evaluation: Evaluation
+    data_s: float
+    training_s: float
+
+
+def run_training(request: TrainingRequest, *, progress: bool = False) -> RunResult:
+    """Make or read windows, train, score on unseen recordings, write the checkpoint with its scores.
+
+    Trained on a folder, the network is scored on unseen generated recordings all the same; `run_evaluation` scores it on
+    a folder. Raises BasaltError for anything that the user can mend.
+    """
+    chosen = request.resolved()
+    set_threads(request.threads)
+    began = time.perf_counter()
+    windows = _training_windows(chosen, request, progress)
+    ready = time.perf_counter()
+    module, info = train(
+        chosen,
+        windows,
+        request.out,
+        command=request.command(),
+        data="generated" if request.data is None else request.data.name,
+        resume=request.resume,
+        progress=progress,
+    )
+    trained = time.perf_counter()
+    unseen = open_windows(None, chosen.task, limit=request.windows, progress=progress)
+    evaluation = evaluate_model(module, chosen.task, unseen, progress=progress)
+    info = dataclasses.replace(info, scores=evaluation.summary())
+    path = request.out / CHECKPOINT
+    save_model(path, module, info)
+    return RunResult(
+        checkpoint=path, info=info, evaluation=evaluation, data_s=ready - began, training_s=trained - ready
+    )
+
+
+def run_evaluation(
+    checkpoint: Path,
+    *,
+    data: Path | None = None,
+    windows: int | None = None,
+    threads: int = DEFAULT_THREADS,
+    progress: bool = False,
+) -> tuple[CheckpointInfo, Evaluation]:
+    """Score a checkpoint on a folder of GEN1 pairs (all its windows) or on unseen generated recordings."""
+    set_threads(threads)
+    module, info = load_model(checkpoint)
+    limit = windows if windows is not None else EVALUATION_WINDOWS if data is None else _ALL_OF_A_FOLDER
+    if data is not None and not data.is_dir():
+        raise ConfigError(f"{data}: is no folder; give a folder of *_td.dat recordings with their *_bbox.npy")
+    unseen = open_windows(data, info.task, limit=limit, progress=progress)
+    return info, evaluate_model(module, info.task, unseen, progress=progress)
+
+
+def set_threads(threads: int) -> None:
+    """Threads for torch and for the compiled loops; raises ConfigError below 1."""
+    if threads < 1:
+        raise ConfigError(f"threads is {threads}; use at least 1")
+    torch.set_num_threads(threads)
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+
+
+def _training_windows(chosen: Preset, request: TrainingRequest, progress: bool) -> WindowStore:
+    if request.data is not None:
+        return stored_windows(chosen.task, request.data, progress=progress)
+    config = chosen.training
+    recordings = -(-config.windows // max(1, int((config.recording_s - 0.35) * config.annotation_hz)))
+    if config.first_recording + recordings > UNSEEN_SEED:
+        raise ConfigError(
+            f"training first_recording is {config.first_recording}: {config.windows} windows reach the seeds from "
+            f"{UNSEEN_SEED} on, which are kept for evaluation; start lower"
+        )
+    return generated_windows(
+        chosen.task,
+        count=config.windows,
+        first_seed=config.first_recording,
+        recording_s=config.recording_s,
+        annotation_hz=config.annotation_hz,
+        threads=request.threads,
+        progress=progress,
+    )
