@@ -1,0 +1,296 @@
+"""Which neurons sit on which core: checked for overlap, gaps and the chip's limits."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from hw_profiles.partition import REMEDIES, Partition, partition
+from hw_profiles.placement import Placement, place
+from hw_profiles.profile import HardwareProfile
+from hw_profiles.reach import Box
+from hw_profiles.registers import Registers, output_edges, slice_registers
+from hw_profiles.slices import RESOURCES, FitProblem, Slice
+from netx_export.errors import DoesNotFitError, ProfileError
+from netx_export.graph import Graph, Input
+
+Utilization = dict[str, tuple[int, int | None]]
+"""Resource -> (used, max); max is None where nobody published a limit."""
+
+
+class OverlapError(ProfileError):
+    """A neuron sits on two cores."""
+
+
+class GapError(ProfileError):
+    """A neuron sits on no core."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Mapping:
+    """Slices of all populations but the inputs on the cores of a profile's board; inputs come from the host.
+
+    Raises OverlapError, GapError, ProfileError for slices that do not describe the graph, DoesNotFitError where a core
+    or the board would have to hold more than its limit. `registers` holds the use of each core's registers.
+    """
+
+    graph: Graph
+    profile: HardwareProfile
+    slices: tuple[Slice, ...]
+    registers: tuple[Registers, ...]
+
+    def __post_init__(self) -> None:
+        self._check_slices()
+        for core, used in enumerate(self.registers):
+            for resource, count in used.items():
+                limit = self.profile.limit(resource)
+                if limit is not None and count > limit:
+                    layer = next((s.population for s in self.slices if s.core == core), "")
+                    raise _does_not_fit(
+                        self.profile,
+                        FitProblem(
+                            layer=layer,
+                            resource=resource,
+                            used=count,
+                            limit=limit,
+                            remedy=f"on core {core}; {REMEDIES.get(resource, 'divide it over more cores.')}",
+                        ),
+                    )
+        if self.profile.topology is not None and self.chips > self.profile.chips:
+            raise _does_not_fit(self.profile, _board_problem(self.graph, self.profile, self.slices))
+
+    @classmethod
+    def from_slices(cls, graph: Graph, profile: HardwareProfile, slices: Sequence[Slice]) -> Mapping:
+        """A mapping of your own; cores are numbered from 0, each holds one slice."""
+        boxes: dict[str, list[Box]] = {population.id: [] for population in graph.populations}
+        for entry in slices:
+            boxes.setdefault(entry.population, []).append(entry.box)
+        registers: list[Registers] = [{} for _ in range(max((s.core for s in slices), default=-1) + 1)]
+        if profile.topology is not None:
+            edges = {
+                p.id: iter(output_edges(graph, p, boxes))
+                for p in graph.populations
+                if profile.limit("output_edges") is not None
+            }
+            for entry in slices:
+                if entry.population not in graph.by_id:
+                    continue
+                used = slice_registers(graph, profile, graph.by_id[entry.population], entry.box, boxes)
+                if entry.population in edges:
+                    used["output_edges"] = int(next(edges[entry.population]))
+                registers[entry.core] = used
+        return cls(graph=graph, profile=profile, slices=tuple(slices), registers=tuple(registers))
+
+    # -- look-ups ------------------------------------------------------------------------------------------------
+
+    @property
+    def cores(self) -> int:
+        """Cores in use, 1 for an estimator without cores."""
+        return len(self.registers)
+
+    @property
+    def chips(self) -> int:
+        """Chips in use, 0 for an estimator without chips."""
+        return 0 if self.placement is None else self.placement.chips
+
+    @cached_property
+    def placement(self) -> Placement | None:
+        """Coordinates of the cores, None for an estimator without cores."""
+        return None if self.profile.topology is None else place(self.cores, self.profile.topology)
+
+    @cached_property
+    def by_population(self) -> dict[str, tuple[Slice, ...]]:
+        """Slices of each population, in core order; inputs have none."""
+        found: defaultdict[str, list[Slice]] = defaultdict(list)
+        for entry in self.slices:
+            found[entry.population].append(entry)
+        return {p.id: tuple(found[p.id]) for p in self.graph.populations}
+
+    def utilization(self, population: str | None = None) -> Utilization:
+        """(used, max) of the fullest core per register, of the whole network or one population; cores and chips too."""
+        if self.profile.topology is None:
+            return {}
+        if population is None:
+            chosen = set(range(self.cores))
+        elif population in self.graph.by_id:
+            chosen = {s.core for s in self.by_population[population]}
+        else:
+            raise ProfileError(
+                f"Population {population!r} does not exist; the network has {', '.join(self.graph.by_id)}."
+            )
+        found = _utilization(self.profile, [self.registers[core] for core in sorted(chosen)])
+        found["cores"] = (len(chosen), self.profile.topology.cores_per_chip * self.profile.chips)
+        if population is None:
+            found["chips"] = (self.chips, self.profile.chips)
+        return found
+
+    # -- checks --------------------------------------------------------------------------------------------------
+
+    def _check_slices(self) -> None:
+        if self.profile.topology is not None:
+            holder: dict[int, str] = {}
+            for entry in self.slices:
+                if entry.core in holder:
+                    raise OverlapError(
+                        f"Core {entry.core} holds slices of {holder[entry.core]!r} and {entry.population!r}; "
+                        "a core holds one slice: number the cores one by one."
+                    )
+                holder[entry.core] = entry.population
+        cover = {p.id: np.zeros(p.shape, np.uint16) for p in self.graph.populations if not isinstance(p.neuron, Input)}
+        for entry in self.slices:
+            if entry.population not in cover:
+                raise ProfileError(
+                    f"Core {entry.core} holds a slice of {entry.population!r}, which is no population with neurons; "
+                    f"map {', '.join(cover)}."
+                )
+            shape = self.graph.by_id[entry.population].shape
+            if any(not 0 <= a < b <= extent for (a, b), extent in zip(entry.box, shape, strict=True)):
+                raise ProfileError(
+                    f"Core {entry.core} holds {entry.box} of {entry.population!r}, whose shape (C,H,W) is {shape}; "
+                    "keep slices inside and not empty."
+                )
+            c, y, x = (slice(*span) for span in entry.box)
+            cover[entry.population][c, y, x] += 1
+        for name, times in cover.items():
+            if times.max() > 1:
+                neuron = tuple(int(i) for i in np.unravel_index(int(np.argmax(times)), times.shape))
+                cores = [s.core for s in self.slices if s.population == name and _holds(s, neuron)]
+                raise OverlapError(
+                    f"Neuron (c,y,x) = {neuron} of population {name!r} sits on cores {', '.join(map(str, cores))}; "
+                    "a neuron has one core: cut the slices apart."
+                )
+            if times.min() < 1:
+                neuron = tuple(int(i) for i in np.unravel_index(int(np.argmin(times)), times.shape))
+                raise GapError(
+                    f"Neuron (c,y,x) = {neuron} of population {name!r} sits on no core, with {int((times == 0).sum())} "
+                    "of its neurons unmapped in all; add slices for them."
+                )
+
+
+def _holds(entry: Slice, neuron: tuple[int, ...]) -> bool:
+    return all(a <= index < b for (a, b), index in zip(entry.box, neuron, strict=True))
+
+
+def _utilization(profile: HardwareProfile, registers: Sequence[Registers]) -> Utilization:
+    found: Utilization = {}
+    for resource in RESOURCES:
+        used = [entry[resource] for entry in registers if resource in entry]
+        if used:
+            found[resource] = (max(used), profile.limit(resource))
+    return found
+
+
+def _board_problem(graph: Graph, profile: HardwareProfile, slices: Sequence[Slice]) -> FitProblem:
+    count: defaultdict[str, int] = defaultdict(int)
+    for entry in slices:
+        count[entry.population] += 1
+    largest = max(count, key=lambda name: count[name])
+    per_chip = profile.topology.cores_per_chip if profile.topology else 1
+    larger = [name for name, chips in profile.boards.items() if int(chips.low) > profile.chips]
+    board = f", or choose a larger board ({', '.join(larger)})" if larger else ""
+    return FitProblem(
+        layer=largest,
+        resource="chips",
+        used=-(-len(slices) // per_chip),
+        limit=profile.chips,
+        remedy=(
+            f"the network takes {len(slices)} cores and this layer {count[largest]} of them: "
+            f"use a larger stride or fewer channels there{board}."
+        ),
+        source=graph.by_id[largest].source,
+    )
+
+
+def _does_not_fit(profile: HardwareProfile, problem: FitProblem) -> DoesNotFitError:
+    board = f" on {profile.board}" if profile.board else ""
+    return DoesNotFitError(f"Profile {profile.name!r}{board}: {problem}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerFit:
+    """Use of the fullest core per register of one layer, what binds, and what to change where it does not fit."""
+
+    population: str
+    source: str
+    neurons: int
+    cores: int
+    tile: tuple[int, int, int]
+    utilization: Utilization
+    binding: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitCheck:
+    """Does the network fit, layer by layer; no run is needed."""
+
+    profile: str
+    board: str
+    fits: bool
+    cores: tuple[int, int | None]
+    chips: tuple[int, int | None]
+    layers: tuple[LayerFit, ...]
+    problems: tuple[str, ...]
+
+
+def check(graph: Graph, profile: HardwareProfile) -> FitCheck:
+    """Used and max of every register of every layer, what binds, and what to change; raises nothing for a misfit."""
+    parts = partition(graph, profile)
+    problems = _problems(graph, profile, parts)
+    layers: list[LayerFit] = []
+    for population in graph.populations:
+        own = [(s, r) for s, r in zip(parts.slices, parts.registers, strict=False) if s.population == population.id]
+        if not own:
+            continue
+        used = _utilization(profile, [registers for _, registers in own])
+        fill = {name: count / limit for name, (count, limit) in used.items() if limit}
+        binding = max(fill, key=lambda name: fill[name]) if fill else ""
+        mine = [
+            p for p in problems if p.layer == population.id or p.layer.split(" [")[0].endswith(f"-> {population.id}")
+        ]
+        layers.append(
+            LayerFit(
+                population=population.id,
+                source=population.source,
+                neurons=population.size,
+                cores=len(own) if profile.topology else 0,
+                tile=own[0][0].tile,
+                utilization=used,
+                binding=binding,
+                advice="; ".join(problem.remedy for problem in mine),
+            )
+        )
+    per_chip = profile.topology.cores_per_chip if profile.topology else 0
+    cores = len(parts.slices) if per_chip else 0
+    return FitCheck(
+        profile=profile.name,
+        board=profile.board,
+        fits=not problems,
+        cores=(cores, per_chip * profile.chips if per_chip else None),
+        chips=(-(-cores // per_chip) if per_chip else 0, profile.chips or None),
+        layers=tuple(layers),
+        problems=tuple(str(problem) for problem in problems),
+    )
+
+
+def _problems(graph: Graph, profile: HardwareProfile, parts: Partition) -> list[FitProblem]:
+    problems = list(parts.problems)
+    if profile.topology is not None and len(parts.slices) > profile.topology.cores_per_chip * profile.chips:
+        problems.append(_board_problem(graph, profile, parts.slices))
+    return problems
+
+
+def map_graph(graph: Graph, profile: HardwareProfile) -> Mapping:
+    """Cut `graph` into core slices and place them on the profile's board.
+
+    Raises DoesNotFitError naming layer, resource, used, limit and remedy.
+    """
+    parts = partition(graph, profile)
+    problems = _problems(graph, profile, parts)
+    if problems:
+        raise _does_not_fit(profile, problems[0])
+    return Mapping(graph=graph, profile=profile, slices=parts.slices, registers=parts.registers)
