@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,6 @@ from netx_export.graph import (
     Population,
     Projection,
     Readout,
-    is_spiking,
 )
 
 
@@ -58,7 +58,7 @@ def dense_chain(*sizes: int) -> Graph:
     """Layers of Lif neurons, each fully connected to the next."""
     populations = [Population(id="in", shape=(sizes[0], 1, 1), neuron=Input())]
     projections = []
-    for index, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+    for index, (before, after) in enumerate(pairwise(sizes), start=1):
         populations.append(Population(id=f"dense{index}", shape=(after, 1, 1), neuron=Lif(vth_mant=100)))
         projections.append(
             Projection(
@@ -84,10 +84,6 @@ def made_up_run(graph: Graph, *, samples: int = 3, seed: int = 0) -> Trace:
         warm_up=dict.fromkeys(counts, 0),
         drain=dict.fromkeys(counts, 0),
     )
-
-
-def graded(graph: Graph) -> bool:
-    return not all(is_spiking(p.neuron) for p in graph.inputs)
 
 
 SOURCE = '{ value = %s, unit = "%s", source = "s", grade = "M", basis = "derived" }'

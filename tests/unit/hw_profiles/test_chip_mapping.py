@@ -149,7 +149,7 @@ def test_pilotnet_convolutions_are_cut_as_published() -> None:
         Population(id="conv0", shape=shapes[0], neuron=Lif(vth_mant=1)),
     ]
     projections = [Projection(src="events", dst="conv0", synapse=OneToOne(kernel=weights(3)))]
-    for index, (before, after, stride) in enumerate(zip(shapes, shapes[1:], strides, strict=False), start=1):
+    for index, (before, after, stride) in enumerate(zip(shapes[:-1], shapes[1:], strides, strict=True), start=1):
         populations.append(Population(id=f"conv{index}", shape=after, neuron=Lif(vth_mant=1)))
         padding = (1, 0) if index == 4 else (0, 0)
         conv = Conv(kernel=weights(after[0], before[0], 3, 3), stride=stride, padding=padding)
@@ -227,7 +227,7 @@ def test_a_register_that_cutting_cannot_help(tmp_path: Path) -> None:
         hw_profiles.map(forked(), narrow)
     edges = hw_profiles.load(write_chip(tmp_path, chip_text(limits={"output_edges": 1, "neurons": 1})), board="Large")
     with pytest.raises(
-        DoesNotFitError, match="Layer 'dense1' needs output edges 3, the limit is 1; .* fewer layers read"
+        DoesNotFitError, match=r"Layer 'dense1' needs output edges 3, the limit is 1; .* fewer layers read"
     ):
         hw_profiles.map(dense_chain(2, 2, 3), edges)
 

@@ -104,5 +104,5 @@ def test_wrong_files_are_told_where_and_why(tmp_path: Path, old: str, new: str, 
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ProfileError, match="cannot be read .*; give the path of a chip file"):
+    with pytest.raises(ProfileError, match=r"cannot be read .*; give the path of a chip file"):
         hw_profiles.load(tmp_path / "none.toml")
