@@ -45,7 +45,6 @@ def lif_pixel(
     u: Int32s,
     v: Int32s,
     bias: Int32s,
-    bias_at: int,
     spikes: npt.NDArray[np.uint8],
     u_multiplier: np.uint32,
     v_multiplier: np.uint32,
@@ -62,7 +61,7 @@ def lif_pixel(
         turned = np.int32(grown - _TURN) if grown > _HIGH else grown
         turned = np.int32(grown + _TURN) if grown <= _LOW else turned
         u[o] = turned
-        raised = np.int32(np.int32(leak(v[o], v_multiplier) + turned) + bias[bias_at + o])
+        raised = np.int32(np.int32(leak(v[o], v_multiplier) + turned) + bias[o])
         raised = min(max(raised, _V_MIN), _V_MAX)
         fired = raised > threshold
         spikes[o] = np.uint8(1) if fired else np.uint8(0)
@@ -77,7 +76,7 @@ def or_pixel(current: Int32s, spikes: npt.NDArray[np.uint8]) -> None:
 
 
 @compiled
-def readout_pixel(current: Int32s, bias: Int32s, bias_at: int, out: Int32s) -> None:
+def readout_pixel(current: Int32s, bias: Int32s, out: Int32s) -> None:
     """Readout over the channels of a pixel: y = a_in + bias."""
-    for o in range(current.size):
-        out[o] = np.int32(current[o] + bias[bias_at + o])
+    for o in range(out.size):
+        out[o] = np.int32(current[o] + bias[o])

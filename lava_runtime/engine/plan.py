@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from lava_runtime.engine import synapse_kernels as column
 from lava_runtime.engine.sweep import LIF, OR, READOUT
+from lava_runtime.engine.vector_sums import LANES, pack_rows, padded
 from netx_export.graph import (
     Conv,
     Dense,
@@ -127,7 +128,7 @@ def _plan_population(graph: Graph, population: Population, aligned: bool) -> Pop
         depth=graph.depth[population.id] if aligned else 0,
         sources=tuple(part.source for part in parts),
         table=np.array([part.row for part in parts], np.int64),
-        room=max(rooms),
+        room=max(rooms) + LANES,
         weights=np.concatenate([part.weights for part in parts]),
         bias=bias,
         bias_per_pixel=per_pixel,
@@ -190,8 +191,8 @@ def _plan_projection(graph: Graph, projection: Projection, target: Shape, aligne
     if conv is None:
         row[column.KERNEL_H], row[column.KERNEL_W] = height, width
         row[column.GROUP_IN], row[column.GROUP_OUT] = channels, target[0]
-        row[column.ROW_LENGTH], row[column.PIXEL_COLUMN] = weights.shape[0], target[0]
-        packed = weights.reshape(*target, channels, height, width).transpose(4, 5, 3, 1, 2, 0)
+        laid = weights.reshape(*target, channels, height, width).transpose(4, 5, 3, 1, 2, 0)
+        pixels = target[1] * target[2]
     else:
         row[column.KERNEL_H], row[column.KERNEL_W] = weights.shape[2:]
         row[column.STRIDE_Y], row[column.STRIDE_X] = conv.stride
@@ -199,22 +200,26 @@ def _plan_projection(graph: Graph, projection: Projection, target: Shape, aligne
         row[column.DILATION_Y], row[column.DILATION_X] = conv.dilation
         row[column.UPSAMPLE] = conv.upsample
         row[column.GROUP_IN], row[column.GROUP_OUT] = weights.shape[1], weights.shape[0] // conv.groups
-        row[column.ROW_LENGTH] = row[column.GROUP_OUT]
         row[column.WRAP] = accumulator_bound(synapse, 1 << max(bits - 1, 0)) >= fixedpoint.STATE_LIMIT
         grouped = weights.reshape(conv.groups, -1, *weights.shape[1:])
-        packed = grouped.transpose(3, 4, 0, 2, 1)
+        laid = grouped.transpose(3, 4, 0, 2, 1)
+        pixels = 1
     row[column.PLAIN] = bits == 0 and (conv is None or conv.groups == 1)
     row[column.VALUES] = bits > 0
+    packed = laid.reshape(-1, laid.shape[-1])
+    packed = pack_rows(packed) if row[column.PLAIN] else packed.astype(np.int8)
+    row[column.ROW_LENGTH] = packed.shape[1] * pixels
+    row[column.PIXEL_COLUMN] = packed.shape[1] if conv is None else 0
     return _Part(
         source=source.id,
         row=row,
-        weights=np.ascontiguousarray(packed, np.int8).reshape(-1),
+        weights=packed.reshape(-1),
         rows=int(row[column.KERNEL_H] * row[column.KERNEL_W]) * channels,
     )
 
 
 def _bias(population: Population) -> tuple[Int32s, bool]:
-    """The scaled bias, (C,) or channel-last (H*W*C,), and whether it differs between pixels."""
+    """The scaled bias, padded channels last, (C,) or (H*W*C,), and whether it differs between pixels."""
     channels = population.shape[0]
     match population.neuron:
         case Lif() as neuron:
@@ -222,10 +227,14 @@ def _bias(population: Population) -> tuple[Int32s, bool]:
         case Readout() as neuron:
             bias = neuron.bias
         case Or() | Input():
-            return np.zeros(channels, np.int32), False
+            return np.zeros(padded(channels), np.int32), False
     if bias.ndim == 3 and bias.shape == population.shape:
-        return np.ascontiguousarray(bias.transpose(1, 2, 0)).reshape(-1), True
-    return np.array(np.broadcast_to(bias, channels)), False
+        per_pixel = bias.transpose(1, 2, 0)
+    else:
+        per_pixel = np.broadcast_to(bias, (1, 1, channels))
+    whole_lanes = np.zeros((*per_pixel.shape[:2], padded(channels)), np.int32)
+    whole_lanes[..., :channels] = per_pixel
+    return whole_lanes.reshape(-1), bias.ndim == 3
 
 
 def addresses(row: npt.NDArray[np.int64], *, start: Any, events: Any, values: Any) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lava_runtime.engine.compiled import compiled
+from lava_runtime.engine.vector_sums import LANES
 from netx_export.graph.synapses import Shape
 
 Array = npt.NDArray[Any]
@@ -23,7 +24,7 @@ Array = npt.NDArray[Any]
 class SpikeLists:
     """Spikes of one population in B samples of T local steps.
 
-    start (B,T,H,W+1) int32, events (B*T*H*W*C,) int32, values: one int32 message per event, or empty for 0/1 spikes.
+    start (B,T,H,W+1) int32, events (B*T*H*W*C + LANES,) int32, values: one int32 message per event, or empty for 0/1 spikes.
     """
 
     shape: Shape
@@ -39,7 +40,7 @@ class SpikeLists:
         return cls(
             shape=shape,
             start=np.empty((samples, steps, height, width + 1), np.int32),
-            events=np.empty(room, np.int32),
+            events=np.empty(room + LANES, np.int32),
             values=np.empty(room if graded else 0, np.int32),
         )
 
@@ -49,7 +50,7 @@ class SpikeLists:
         return cls(
             shape=shape,
             start=np.zeros((samples, steps, shape[1], shape[2] + 1), np.int32),
-            events=np.empty(0, np.int32),
+            events=np.empty(LANES, np.int32),
             values=np.empty(0, np.int32),
         )
 

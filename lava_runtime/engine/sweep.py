@@ -10,6 +10,7 @@ import numpy.typing as npt
 from lava_runtime.engine.compiled import compiled
 from lava_runtime.engine.neuron_kernels import lif_pixel, or_pixel, readout_pixel
 from lava_runtime.engine.synapse_kernels import pixel_current
+from lava_runtime.engine.vector_sums import LANES
 
 LIF: Final = 0
 OR: Final = 1
@@ -50,11 +51,13 @@ def sweep_rows(
     rows = np.empty(room, np.int32)
     targets = np.empty(room, np.int32)
     values = np.empty(room, np.int32)
-    part = np.empty(C, np.int32)
-    current = np.empty(C, np.int32)
-    u = np.zeros(C, np.int32)
-    v = np.zeros(C, np.int32)
-    spikes = np.empty(C, np.uint8)
+    # Whole lanes; the neurons beyond C exist in these scratch arrays only.
+    lanes = -(-C // LANES) * LANES
+    part = np.empty(lanes, np.int32)
+    current = np.empty(lanes, np.int32)
+    u = np.zeros(lanes, np.int32)
+    v = np.zeros(lanes, np.int32)
+    spikes = np.empty(lanes, np.uint8)
     lengths = np.zeros(T, np.int64)
     states = u_out.size > 0
     for job in range(first_job, last_job):
@@ -69,19 +72,20 @@ def sweep_rows(
                     start[b, t, y, :] = 0
         for x in range(W):
             pixel = y * W + x
-            bias_at = pixel * C if bias_per_pixel else 0
+            bias_at = pixel * lanes if bias_per_pixel else 0
+            pixel_bias = bias[bias_at : bias_at + lanes]
             u[:] = 0
             v[:] = 0
             for t in range(begin, end):
                 pixel_current(table, weights, T, b, t, y, x, pixel, rows, targets, values, part, current)
                 if kind == READOUT:
-                    readout_pixel(current, bias, bias_at, values_out[b, t, y, x])
+                    readout_pixel(current, pixel_bias, values_out[b, t, y, x])
                     continue
                 if kind == LIF:
-                    lif_pixel(current, u, v, bias, bias_at, spikes, u_multiplier, v_multiplier, threshold)
+                    lif_pixel(current, u, v, pixel_bias, spikes, u_multiplier, v_multiplier, threshold)
                     if states:
-                        u_out[b, t, y, x, :] = u
-                        v_out[b, t, y, x, :] = v
+                        u_out[b, t, y, x, :] = u[:C]
+                        v_out[b, t, y, x, :] = v[:C]
                 else:
                     or_pixel(current, spikes)
                 # Written without a branch: the slot is claimed only where the neuron fired.

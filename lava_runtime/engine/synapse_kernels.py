@@ -12,6 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from lava_runtime.engine.compiled import carray, compiled, int32_pointer
+from lava_runtime.engine.vector_sums import (
+    copy_shifted,
+    sum_rows_16,
+    sum_rows_32,
+    sum_rows_64,
+    sum_rows_128,
+    sum_rows_256,
+)
 from netx_export.graph.fixedpoint import CONV_WRAP, STATE_LIMIT
 
 Int32s = npt.NDArray[np.int32]
@@ -84,7 +92,8 @@ def collect_rows(
     events = carray(int32_pointer(table[p, EVENTS]), (1 << 62,))
     messages = carray(int32_pointer(table[p, VALUES]), (1 << 62,))
     left = x * table[p, STRIDE_X] - table[p, PADDING_X]
-    in_one_run = plain and up == 1 and dilation_x == 1 and channels == C
+    whole = plain and channels == C
+    in_one_run = whole and up == 1 and dilation_x == 1
     for ky in range(kernel_h):
         row_y = y * table[p, STRIDE_Y] - table[p, PADDING_Y] + ky * table[p, DILATION_Y]
         if row_y < 0 or row_y >= H * up:
@@ -95,11 +104,10 @@ def collect_rows(
         if in_one_run:
             low, high = max(left, 0), min(left + kernel_w, W)
             if low < high:
-                shift = np.int32(table[p, FIRST_ROW] + (ky * kernel_w - left) * C)
-                begin = first_event + start[first_start + low]
-                length = first_event + start[first_start + high] - begin
-                for i in range(length):
-                    rows[count + i] = events[begin + i] + shift
+                begin = start[first_start + low]
+                length = start[first_start + high] - begin
+                shift = table[p, FIRST_ROW] + (ky * kernel_w - left) * C
+                copy_shifted(events, first_event + begin, length, shift, rows, count)
                 count += length
             continue
         for kx in range(kernel_w):
@@ -108,9 +116,13 @@ def collect_rows(
                 continue
             source_x = column // up
             tap = table[p, FIRST_ROW] + (ky * kernel_w + kx) * channels
-            for i in range(
-                first_event + start[first_start + source_x], first_event + start[first_start + source_x + 1]
-            ):
+            begin = first_event + start[first_start + source_x]
+            length = first_event + start[first_start + source_x + 1] - begin
+            if whole:
+                copy_shifted(events, begin, length, tap - source_x * C, rows, count)
+                count += length
+                continue
+            for i in range(begin, begin + length):
                 c = events[i] - source_x * C - first_c
                 if c < 0 or c >= channels:
                     continue
@@ -126,14 +138,23 @@ def collect_rows(
 def add_plain(
     weights: npt.NDArray[np.int8], first: int, row_length: int, rows: Int32s, count: int, total: Int32s
 ) -> None:
-    """total[o] = sum_i weights[first + rows[i]*row_length + o], for 0/1 spikes."""
+    """total[o] = sum_i w[rows[i],o] for 0/1 spikes; rows are packed, `total` is padded to whole lanes."""
     C = total.size
-    for o in range(C):
-        total[o] = 0
-    for i in range(count):
-        at = first + rows[i] * row_length
-        for o in range(C):
-            total[o] += weights[at + o]
+    o = 0
+    while C - o >= 256:
+        sum_rows_256(weights, first + o, row_length, rows, count, total, o)
+        o += 256
+    if C - o >= 128:
+        sum_rows_128(weights, first + o, row_length, rows, count, total, o)
+        o += 128
+    if C - o >= 64:
+        sum_rows_64(weights, first + o, row_length, rows, count, total, o)
+        o += 64
+    if C - o >= 32:
+        sum_rows_32(weights, first + o, row_length, rows, count, total, o)
+        o += 32
+    if C - o >= 16:
+        sum_rows_16(weights, first + o, row_length, rows, count, total, o)
 
 
 @compiled
@@ -176,7 +197,6 @@ def pixel_current(
     current: Int32s,
 ) -> None:
     """current (C,) = sum over projections of wrap24(sum << exponent), added in 32 bits."""
-    C = current.size
     count = 0
     fresh = True
     for p in range(table.shape[0]):
@@ -184,16 +204,25 @@ def pixel_current(
         if table[p, LAST_OF_SUM] == 0:
             continue
         first = table[p, FIRST_WEIGHT] + pixel * table[p, PIXEL_COLUMN]
+        total = current if fresh else part
         if table[p, PLAIN] == 1:
-            add_plain(weights, first, table[p, ROW_LENGTH], rows, count, part)
+            add_plain(weights, first, table[p, ROW_LENGTH], rows, count, total)
         else:
-            add_general(weights, first, table[p, ROW_LENGTH], table[p, GROUP_OUT], rows, targets, values, count, part)
+            add_general(weights, first, table[p, ROW_LENGTH], table[p, GROUP_OUT], rows, targets, values, count, total)
         count = 0
-        exponent = np.int32(table[p, EXPONENT])
-        wrap = table[p, WRAP] == 1
-        for o in range(C):
-            scaled = np.int32(part[o] << exponent)
-            if wrap:
-                scaled = np.int32(np.int32(np.int32(scaled + _HALF) & _MASK) - _HALF)
-            current[o] = scaled if fresh else np.int32(current[o] + scaled)
+        scale(total, np.int32(table[p, EXPONENT]), table[p, WRAP] == 1)
+        if not fresh:
+            for o in range(current.size):
+                current[o] = np.int32(current[o] + part[o])
         fresh = False
+
+
+@compiled
+def scale(total: Int32s, exponent: np.int32, wrap: bool) -> None:
+    """total << exponent, then modulo 2**24 into [-2**23, 2**23) where a Conv may reach that."""
+    if exponent:
+        for o in range(total.size):
+            total[o] = np.int32(total[o] << exponent)
+    if wrap:
+        for o in range(total.size):
+            total[o] = np.int32(np.int32(np.int32(total[o] + _HALF) & _MASK) - _HALF)

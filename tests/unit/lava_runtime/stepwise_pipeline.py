@@ -34,7 +34,8 @@ def project(projection: Projection, message: Array, target: tuple[int, int, int]
     synapse = projection.synapse
     weights = synapse.kernel.mantissa.astype(np.int64) << synapse.kernel.exponent
     if isinstance(synapse, OneToOne):
-        return fixedpoint.wrap_int32(weights[:, None, None] * message)
+        # A grouped 1x1 Conv in Lava, so it wraps like one.
+        return fixedpoint.wrap_conv(weights[:, None, None] * message)
     if isinstance(synapse, Dense):
         return fixedpoint.wrap_int32(weights @ message.reshape(-1)).reshape(target)
     assert isinstance(synapse, Conv)

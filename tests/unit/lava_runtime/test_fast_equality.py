@@ -200,9 +200,11 @@ def test_current_of_exactly_two_to_the_23_is_kept() -> None:
 
 def test_current_beyond_24_bits_and_int32_overflow() -> None:
     rng = np.random.default_rng(9)
-    twin = OneToOne(kernel=Kernel(mantissa=np.array([127, -128, 65]), exponent=7))
-    graph = one_layer(twin, (3, 4, 4), Lif(vth_mant=5000, du=3, dv=9), message_bits=16, steps=6)
-    trace = check(graph, rng.integers(-(1 << 15), 1 << 15, (6, 2, 3, 4, 4)))
+    # A Dense does not wrap at 24 bits.
+    dense = Dense(kernel=kernel(rng, 40, 12, exponent=7))
+    neuron = Lif(vth_mant=5000, du=3, dv=9)
+    graph = one_layer(dense, (3, 2, 2), neuron, message_bits=16, steps=6, target=(10, 2, 2))
+    trace = check(graph, rng.integers(-(1 << 15), 1 << 15, (6, 2, 3, 2, 2)))
     assert np.abs(trace.u["out"].astype(np.int64)).max() > 1 << 30
 
 
