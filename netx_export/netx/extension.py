@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TypeVar, get_args
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from netx_export.errors import GraphError, NetxError
 from netx_export.graph import Graph, Kernel, Population, Projection, Timing
 from netx_export.netx import schema
-from netx_export.netx.tree import Group, narrow
+from netx_export.netx.tree import INT_MAX, Group, narrow
 
 _TIMINGS: tuple[Timing, ...] = get_args(Timing)
 
@@ -21,7 +22,7 @@ def encode(graph: Graph, form: schema.Form, where: str) -> Group:
     """The extension group of `graph`."""
     root = Group(where=f"{where}: /{schema.EXTENSION}")
     root.attributes = {"version": schema.VERSION, "form": form, "timing": graph.timing, "steps": int(graph.steps)}
-    root.arrays["meta"] = (json.dumps(dict(graph.meta), sort_keys=True, ensure_ascii=False),)
+    root.arrays["meta"] = (json.dumps(dict(graph.meta), sort_keys=True),)
     kernels = schema.KernelTable()
     populations, projections = root.child("populations"), root.child("projections")
     for index, population in enumerate(graph.populations):
@@ -133,8 +134,8 @@ def _meta(root: Group) -> dict[str, str]:
         raise NetxError(f"{root.where}: 'meta' must be one text, a JSON object of texts.")
     try:
         meta = json.loads(text[0])
-    except ValueError as error:
-        raise NetxError(f"{root.where}: 'meta' is not JSON ({error}).") from None
+    except (ValueError, RecursionError) as error:
+        raise NetxError(f"{root.where}: 'meta' is not JSON ({error}); write the file again.") from None
     if not isinstance(meta, dict) or not all(isinstance(value, str) for value in meta.values()):
         raise NetxError(f"{root.where}: 'meta' must be a JSON object of texts.")
     return meta
@@ -152,6 +153,8 @@ def _population(group: Group, kernels: schema.KernelTable) -> Population:
     attributes, arrays = schema.field_names(schema.NEURONS, group)
     group.allow(attributes={"id", "name", "source", "shape"} | attributes, arrays=arrays, groups=set())
     shape = group.integers("shape", 3)
+    if math.prod(shape) > INT_MAX:
+        raise NetxError(f"{group.where}: shape {shape} has {math.prod(shape)} neurons, the limit is {INT_MAX}.")
     try:
         return Population(
             id=group.text("id"),

@@ -20,7 +20,7 @@ from typing import Any
 MEMORY_LIMIT = 3 << 30
 """Bytes of address space."""
 CPU_SECONDS = 20
-DATA_LIMIT = 1 << 29
+DATA_LIMIT = 1 << 28
 """Bytes that all arrays of a file may declare together."""
 DEPTH_LIMIT = 6
 OBJECT_LIMIT = 200_000
@@ -29,6 +29,11 @@ ROOT_GROUPS = ("layer", "simulation", "basalt")
 """NetX says of all other fields that they are not used for network exchange."""
 WITH_ATTRIBUTES = "/basalt"
 FILTERS = ("gzip", "shuffle", "fletcher32", "lzf")
+
+
+def printable(name: str) -> str:
+    """A name as a message can carry it: bytes that are not UTF-8, and control characters, escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name[:80])
 
 
 class UntrustedError(Exception):
@@ -57,7 +62,7 @@ class Collector:
         for name in group:
             if not ancestors and name not in ROOT_GROUPS:
                 continue
-            where = f"{path.rstrip('/')}/{name}"
+            where = f"{path.rstrip('/')}/{printable(name)}"
             link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink):
                 raise UntrustedError(

@@ -130,14 +130,9 @@ def encode(table: Mapping[str, Kind], value: object, group: Group, kernels: Kern
 
 def decode(table: Mapping[str, Kind], group: Group, kernels: KernelTable) -> Any:
     """The object written into `group` by `encode`; NetxError for an unknown kind or a malformed field."""
-    name = group.text("kind")
-    if name not in table:
-        raise NetxError(
-            f"{group.where}: kind {name!r} is unknown to version {VERSION} of the format, it knows {sorted(table)}; "
-            "a newer Basalt may read it."
-        )
+    kind = kind_of(table, group)
     fields: dict[str, Any] = {}
-    for field, codec in table[name].fields.items():
+    for field, codec in kind.fields.items():
         match codec:
             case "integer":
                 fields[field] = group.integer(field)
@@ -149,12 +144,22 @@ def decode(table: Mapping[str, Kind], group: Group, kernels: KernelTable) -> Any
                 fields[field] = narrow(group, field, np.int32)
             case "kernel":
                 fields[field] = kernels.kernel(group.integer(field), group.where)
-    return table[name].build(**fields)
+    return kind.build(**fields)
+
+
+def kind_of(table: Mapping[str, Kind], group: Group) -> Kind:
+    """The entry of `table` that `group` names; NetxError when there is none."""
+    name = group.text("kind")
+    if name not in table:
+        raise NetxError(
+            f"{group.where}: kind {name[:40]!r} is unknown to version {VERSION} of the format, it knows "
+            f"{sorted(table)}; a newer Basalt may read it."
+        )
+    return table[name]
 
 
 def field_names(table: Mapping[str, Kind], group: Group) -> tuple[set[str], set[str]]:
     """Names of the attributes and of the datasets that the kind in `group` uses."""
-    name = group.text("kind")
-    fields = table[name].fields if name in table else {}
+    fields = kind_of(table, group).fields
     arrays = {field for field, codec in fields.items() if codec == "integers"}
     return {"kind", *fields} - arrays, arrays

@@ -6,6 +6,8 @@ import hashlib
 import json
 import math
 import os
+import reprlib
+import stat
 import struct
 import subprocess
 import sys
@@ -22,6 +24,9 @@ from netx_export.netx import guard
 Attribute = int | float | str | list[int]
 Array = npt.NDArray[Any]
 Text = tuple[str, ...]
+
+INT_MIN, INT_MAX = -(1 << 31), (1 << 31) - 1
+"""No number of a network needs more than 32 bits."""
 
 WALL_SECONDS = 60
 """Wall-clock limit of the child; its own limit on processor time is shorter."""
@@ -59,29 +64,40 @@ class Group:
     def integer(self, name: str) -> int:
         """An integer attribute."""
         value = self.attribute(name)
-        if type(value) is not int:
-            raise NetxError(f"{self.where}: attribute {name!r} is {value!r}, it must be an integer.")
+        if type(value) is not int or not INT_MIN <= value <= INT_MAX:
+            raise NetxError(
+                f"{self.where}: attribute {name!r} is {reprlib.repr(value)}, it must be an integer of at most 32 bits."
+            )
         return value
 
     def real(self, name: str) -> float:
         """A finite real attribute."""
         value = self.attribute(name)
         if type(value) is not float or not math.isfinite(value):
-            raise NetxError(f"{self.where}: attribute {name!r} is {value!r}, it must be a finite real number.")
+            raise NetxError(
+                f"{self.where}: attribute {name!r} is {reprlib.repr(value)}, it must be a finite real number."
+            )
         return value
 
     def text(self, name: str) -> str:
         """A text attribute."""
         value = self.attribute(name)
         if not isinstance(value, str):
-            raise NetxError(f"{self.where}: attribute {name!r} is {value!r}, it must be a text.")
+            raise NetxError(f"{self.where}: attribute {name!r} is {reprlib.repr(value)}, it must be a text.")
         return value
 
     def integers(self, name: str, count: int) -> tuple[int, ...]:
         """An attribute that is a list of `count` integers."""
         value = self.attribute(name)
-        if not isinstance(value, list) or len(value) != count:
-            raise NetxError(f"{self.where}: attribute {name!r} is {value!r}, it must be {count} integers.")
+        if (
+            not isinstance(value, list)
+            or len(value) != count
+            or not all(type(entry) is int and INT_MIN <= entry <= INT_MAX for entry in value)
+        ):
+            raise NetxError(
+                f"{self.where}: attribute {name!r} is {reprlib.repr(value)}, it must be {count} integers of at most "
+                "32 bits."
+            )
         return tuple(value)
 
     def array(self, name: str) -> Array | Text:
@@ -94,7 +110,9 @@ class Group:
         """A dataset of whole numbers; floats are accepted where they hold whole numbers, as SLAYER writes them."""
         value = self.array(name)
         if isinstance(value, tuple):
-            raise NetxError(f"{self.where}: dataset {name!r} holds the text {value[:1]}, it must hold numbers.")
+            raise NetxError(
+                f"{self.where}: dataset {name!r} holds the text {reprlib.repr(value)}, it must hold numbers."
+            )
         if value.dtype.kind == "f":
             if not bool(np.isfinite(value).all()):
                 raise NetxError(f"{self.where}: dataset {name!r} holds values that are not finite; export it again.")
@@ -104,7 +122,7 @@ class Group:
                     f"{self.where}: dataset {name!r} holds the fraction {fractions.flat[0]}, only whole numbers run on "
                     "the chip; quantise before writing."
                 )
-        if value.size and (float(value.min()) < -(2.0**31) or float(value.max()) >= 2.0**31):
+        if value.size and (float(value.min()) < INT_MIN or float(value.max()) > INT_MAX):
             raise NetxError(
                 f"{self.where}: dataset {name!r} reaches from {value.min()} to {value.max()}, the limit is 32 bits; "
                 "quantise with a larger exponent."
@@ -207,10 +225,13 @@ def load(path: str | os.PathLike[str]) -> Group:
 
 def _check_header(file: Path) -> None:
     """What can be said without libhdf5: existence, size, signature, and the length the header promises."""
-    if file.is_dir():
-        raise NetxError(f"{file}: this is a directory; give the path of a .net file.")
     try:
-        size = file.stat().st_size
+        if file.is_dir():
+            raise NetxError(f"{file}: this is a directory; give the path of a .net file.")
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise NetxError(f"{file}: this is no regular file (a pipe or a device); give the path of a .net file.")
+        size = status.st_size
         with file.open("rb") as stream:
             # The signature may follow a user block of 512, 1024, ... bytes.
             start = 0
@@ -223,6 +244,8 @@ def _check_header(file: Path) -> None:
         raise NetxError(f"{file}: no such file; check the path, or export the network first.") from None
     except OSError as error:
         raise NetxError(f"{file}: cannot be opened ({error.strerror}); check its permissions.") from None
+    except ValueError as error:
+        raise NetxError(f"{str(file)!r}: cannot be a path ({error}); check it.") from None
     if size == 0:
         raise NetxError(f"{file}: the file is empty (0 bytes); write it again.")
     if not head.startswith(_SIGNATURE):
@@ -251,11 +274,12 @@ def _parse(answer: bytes, file: Path) -> Group:
     tree = json.loads(answer[8 : 8 + length].decode())
     if "error" in tree:
         raise NetxError(f"{file}: {tree['error']}")
-    return _build(tree, memoryview(answer)[8 + length :], f"{file}: ")
+    return build(tree, memoryview(answer)[8 + length :], str(file), "")
 
 
-def _build(tree: dict[str, Any], raw: memoryview, where: str) -> Group:
-    group = Group(where=where.rstrip(": ") if where.endswith(": ") else where, attributes=dict(tree["attributes"]))
+def build(tree: dict[str, Any], raw: memoryview, file: str, path: str) -> Group:
+    """The group at `path` from the guard's JSON and its raw bytes."""
+    group = Group(where=f"{file}: {path}" if path else file, attributes=dict(tree["attributes"]))
     for name, entry in tree["arrays"].items():
         if "text" in entry:
             group.arrays[name] = tuple(str(text) for text in entry["text"])
@@ -263,5 +287,5 @@ def _build(tree: dict[str, Any], raw: memoryview, where: str) -> Group:
             part = raw[entry["offset"] : entry["offset"] + entry["size"]]
             group.arrays[name] = np.frombuffer(part, dtype=np.dtype(entry["dtype"])).reshape(entry["shape"])
     for name, child in tree["groups"].items():
-        group.groups[name] = _build(child, raw, f"{where}/{name}")
+        group.groups[name] = build(child, raw, file, f"{path}/{guard.printable(name)}")
     return group

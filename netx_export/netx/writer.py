@@ -51,8 +51,8 @@ def _save(tree: Group, group: Any) -> None:
         group.attrs[name] = np.asarray(value, "<i8") if isinstance(value, int | list) else value
     for name, array in tree.arrays.items():
         if isinstance(array, tuple):
-            data: Any = np.bytes_(array[0].encode()) if array[0].isascii() and len(array[0]) < 64 else array[0]
-            group.create_dataset(name, data=data, track_times=False)
+            # NetX keeps its words as bytes of fixed length; meta is JSON in ASCII.
+            group.create_dataset(name, data=np.bytes_(array[0].encode("ascii")), track_times=False)
         else:
             group.create_dataset(name, data=array, track_times=False)
     for name, child in tree.groups.items():

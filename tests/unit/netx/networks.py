@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from netx_export.graph import (
@@ -20,6 +23,8 @@ from netx_export.graph import (
     Projection,
     Readout,
 )
+from netx_export.netx import guard
+from netx_export.netx.tree import build
 
 
 def sequential(seed: int = 0, *, shape: tuple[int, int, int] = (2, 9, 7), steps: int = 6) -> Graph:
@@ -110,3 +115,66 @@ def sharing(graph: Graph) -> list[int]:
     """For each projection, the first projection that has the same kernel object."""
     kernels = [id(projection.synapse.kernel) for projection in graph.projections]
     return [kernels.index(kernel) for kernel in kernels]
+
+
+def edit(path: Path, change: Callable[[h5py.File], object], *, seal: bool = True) -> None:
+    """Change a file with h5py; `seal` makes its checksum right again, as an attacker would."""
+    with h5py.File(path, "r+") as file:
+        change(file)
+    if seal:
+        tree, payload = guard.collect(str(path))
+        if "error" in tree:
+            return
+        extension = build(tree, memoryview(b"".join(payload)), str(path), "").groups["basalt"]
+        del extension.attributes["checksum"]
+        with h5py.File(path, "r+") as file:
+            file["basalt"].attrs["checksum"] = extension.checksum()
+
+
+Layer = dict[str, Any]
+
+
+def neuron(**more: Any) -> Layer:
+    """The neuron group that SLAYER writes."""
+    return {"type": b"LOIHI", "iDecay": 4096, "vDecay": 1024, "vThMant": 25, "refDelay": 1, **more}
+
+
+def conv(**more: Any) -> Layer:
+    """A foreign convolution (2,4,4) -> (3,3,3) with float weights and a `type` that is an array, as in the wild."""
+    return {
+        "type": np.array([b"conv"]),
+        "shape": [3, 3, 3],
+        "weight": np.arange(-12, 12, dtype=np.float32).reshape(3, 2, 2, 2) * 2,
+        "stride": [1, 1],
+        "padding": [0, 0],
+        "dilation": [1, 1],
+        "groups": 1,
+        "neuron": neuron(),
+        **more,
+    }
+
+
+def dense(**more: Any) -> Layer:
+    """A foreign dense layer of 27 -> 4 neurons."""
+    weight = np.arange(-54, 54, dtype=np.float32).reshape(4, 27)
+    return {"type": np.array([b"dense"]), "shape": [4, 1, 1], "weight": weight, "neuron": neuron(type=b"CUBA"), **more}
+
+
+def foreign(path: Path, *layers: Layer, **root: Any) -> Path:
+    """A NetX file as other programs write it; None leaves a field out."""
+
+    def fill(group: h5py.Group, content: Layer) -> None:
+        for name, value in content.items():
+            if isinstance(value, dict):
+                fill(group.create_group(name), value)
+            elif value is not None:
+                group[name] = value
+
+    chosen = layers or (START, conv(), FLAT, dense())
+    with h5py.File(path, "w") as file:
+        fill(file, {"layer": {str(index): layer for index, layer in enumerate(chosen)}, **root})
+    return path
+
+
+START: Layer = {"type": np.array([b"input"]), "shape": [2, 4, 4]}
+FLAT: Layer = {"type": np.array([b"flatten"]), "shape": [1, 1, 27]}

@@ -168,7 +168,7 @@ def test_names_and_meta_that_no_file_can_hold(tmp_path: Path) -> None:
 
 
 def test_a_kind_without_an_entry_is_refused() -> None:
-    with pytest.raises(NetxError, match="no entry for Kernel, it knows .*'Lif'"):
+    with pytest.raises(NetxError, match=r"no entry for Kernel, it knows .*'Lif'"):
         schema.encode(schema.NEURONS, Kernel(mantissa=[1]), schema.Group("here"), schema.KernelTable())
 
 
