@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -192,10 +193,10 @@ def _evaluate(node: Node, sources: list[FloatArray]) -> FloatArray:
             )
             return _add_bias(result, node.bias).reshape(*lead, *node.shape)
         case LinearNode():
-            result: FloatArray = first.reshape(*lead, -1) @ node.weight.T
+            rows = first.reshape(*lead, -1) @ node.weight.T
             if node.bias is not None:
-                result = result + node.bias
-            return result.reshape(*lead, *node.shape)
+                rows = rows + node.bias
+            return cast(FloatArray, rows.reshape(*lead, *node.shape))
         case FlattenNode():
             return first.reshape(*lead, *node.shape)
         case BatchNormNode():
