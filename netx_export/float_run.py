@@ -200,7 +200,7 @@ def _evaluate(node: Node, sources: list[FloatArray]) -> FloatArray:
         case FlattenNode():
             return first.reshape(*lead, *node.shape)
         case BatchNormNode():
-            return first * node.scale[:, None, None] + node.shift[:, None, None]
+            return cast(FloatArray, first * node.scale[:, None, None] + node.shift[:, None, None])
         case ScaleNode():
             return first * node.factor
         case ConcatNode():
