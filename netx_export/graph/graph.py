@@ -35,6 +35,8 @@ class Population:
     source: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("id", "name", "source"):
+            object.__setattr__(self, name, "".join(getattr(self, name)))
         if not self.id:
             raise GraphError("A population has an empty id; give each population a name of its own.")
         shape = tuple(int(extent) for extent in self.shape)
@@ -76,6 +78,12 @@ class Projection:
     port: str = ""
 
     def __post_init__(self) -> None:
+        # Plain values: subclasses of str and numpy integers would travel into files and messages.
+        for name in ("src", "dst", "port"):
+            object.__setattr__(self, name, "".join(getattr(self, name)))
+        object.__setattr__(self, "delay", int(self.delay))
+        if self.src_channels is not None:
+            object.__setattr__(self, "src_channels", (int(self.src_channels[0]), int(self.src_channels[1])))
         if self.delay < 0:
             raise GraphError(
                 f"Projection {self.label} has delay {self.delay}; a spike cannot arrive before it is sent."
