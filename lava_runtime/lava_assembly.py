@@ -43,10 +43,8 @@ class Assembly:
     processes: dict[str, Process]
     sinks: tuple[Process, ...]
 
-    @property
-    def any(self) -> Process:
-        """One process of the network; Lava reaches the others from it."""
-        return next(iter(self.processes.values()))
+    heads: tuple[Process, ...]
+    """One process of every connected part; Lava runs what it can reach from the process it is told to run."""
 
 
 def play_frames(inputs: npt.NDArray[np.int32], *, message_bits: int) -> npt.NDArray[Any]:
@@ -84,7 +82,18 @@ def assemble(
             process.proc_params["ledger"] = ledger
         elif isinstance(block, LifBlock):
             sinks.extend(_lif_sinks(process, block, ledger))
-    return Assembly(processes=processes, sinks=tuple(sinks))
+    heads = tuple(processes[name] for name in connected_heads(lowered))
+    return Assembly(processes=processes, sinks=tuple(sinks), heads=heads)
+
+
+def connected_heads(lowered: Lowered) -> list[str]:
+    """The first block of each connected part of the network."""
+    part = {name: name for name in lowered.blocks}
+    for wire in lowered.wires:
+        kept, joined = part[wire.src], part[wire.dst]
+        if kept != joined:
+            part = {name: kept if head == joined else head for name, head in part.items()}
+    return list(dict.fromkeys(part.values()))
 
 
 def _lif_sinks(process: Process, block: LifBlock, ledger: Ledger) -> list[Process]:

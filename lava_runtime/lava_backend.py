@@ -57,12 +57,13 @@ class Backend:
                 for block in lowered.sources
             }
             assembly = assemble(lowered, frames, record.ledgers, self_recording=compiled)
-            run_network(
-                assembly.any,
-                CompiledSimCfg() if compiled else Loihi2SimCfg(select_tag="fixed_pt"),
-                steps=record.schedule.hardware_steps,
-                counter=record.counter,
-                progress=progress,
-                what=f"sim ({self._models})",
-            )
+            for head in assembly.heads:
+                run_network(
+                    head,
+                    CompiledSimCfg() if compiled else Loihi2SimCfg(select_tag="fixed_pt"),
+                    steps=record.schedule.hardware_steps,
+                    counter=record.counter,
+                    progress=progress,
+                    what=f"sim ({self._models})",
+                )
             return record.trace(backend="sim", meta={"models": self._models})

@@ -34,6 +34,7 @@ def run_network(process: Any, run_config: Any, *, steps: int, counter: c_longlon
     """
     with _signals_as_exceptions():
         finished = False
+        counter.value = 0
         try:
             with _children_ignore_interrupt():
                 process.create_runtime(run_cfg=run_config, compile_config={"pypy_channel_size": CHANNEL_SLOTS})
@@ -58,7 +59,7 @@ def _watch(runtime: Any, *, steps: int, counter: c_longlong, progress: bool, wha
                     f"A Lava process failed in step {counter.value + 1} of {steps}: {failure}. Run the fast backend on the "
                     "same network and input to see whether the network is at fault."
                 )
-            bar.update(counter.value - bar.n)
+            bar.update(max(0, counter.value - bar.n))
             time.sleep(POLL_SECONDS)
         failure = _first_failure(runtime)
         if failure is not None:

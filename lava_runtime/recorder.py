@@ -6,8 +6,8 @@ them writes them into the run's folder, and the parent reads the files when the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from ctypes import c_longlong
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ class Ledger:
     """What to record of one population, and where: handed to a process before the run.
 
     The population works on samples in hardware steps `start` .. `start + samples*steps`; `last` is the run's last step.
-    `progress` is a counter shared by all processes of the run; the process that owns it counts its steps.
+    `progress` is shared by all processes of the run, which are never more than one step apart: the steps done.
     """
 
     folder: Path
@@ -136,4 +136,4 @@ def read_counters(ledger: Ledger) -> Counters:
 def read_rows(ledger: Ledger, kind: str) -> npt.NDArray[Any]:
     """A raster, state or value record as (N,C,H,W)."""
     rows = np.load(ledger.path(kind), mmap_mode="r")
-    return np.ascontiguousarray(rows.transpose(0, 3, 2, 1))
+    return np.array(rows.transpose(0, 3, 2, 1), order="C")

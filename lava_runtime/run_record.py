@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from multiprocessing import Value
 from ctypes import c_longlong
+from multiprocessing import Value
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ class RunRecord:
             raster=not readout and (name in self._rasters or population in self._graph.outputs),
             states=name in self._states and isinstance(population.neuron, Lif),
             values=readout,
-            progress=self.counter if population is self._graph.populations[-1] else None,
+            progress=self.counter,
         )
 
     def trace(self, *, backend: str, meta: Mapping[str, str]) -> Trace:
