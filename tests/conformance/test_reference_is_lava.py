@@ -127,11 +127,11 @@ def _compare(graph: Graph, inputs: dict[str, Array]) -> ReferenceRun:
 
 
 def _conv(rng: np.random.Generator, shape: tuple[int, ...], exponent: int, **geometry: Any) -> Conv:
-    return Conv(kernel=Kernel(mantissa=rng.integers(-128, 128, shape), exponent=exponent), **geometry)
+    return Conv(kernel=Kernel(mantissa=rng.integers(-128, 128, shape, np.int16), exponent=exponent), **geometry)
 
 
 def _lif(rng: np.random.Generator, bias_shape: tuple[int, ...], **values: Any) -> Lif:
-    return Lif(bias_mant=rng.integers(-4096, 4096, bias_shape), **values)
+    return Lif(bias_mant=rng.integers(-4096, 4096, bias_shape, np.int32), **values)
 
 
 def test_convolutions_into_staggered_lifreset_agree_over_three_samples() -> None:
@@ -215,10 +215,14 @@ def test_dense_into_lif_agrees_without_resets(message_bits: int) -> None:
         ),
         projections=(
             Projection(
-                src="in", dst="a", synapse=Dense(kernel=Kernel(mantissa=rng.integers(-128, 128, (12, 24)), exponent=7))
+                src="in",
+                dst="a",
+                synapse=Dense(kernel=Kernel(mantissa=rng.integers(-128, 128, (12, 24), np.int16), exponent=7)),
             ),
             Projection(
-                src="a", dst="b", synapse=Dense(kernel=Kernel(mantissa=rng.integers(-128, 128, (5, 12)), exponent=0))
+                src="a",
+                dst="b",
+                synapse=Dense(kernel=Kernel(mantissa=rng.integers(-128, 128, (5, 12), np.int16), exponent=0)),
             ),
         ),
         timing="as_given",

@@ -94,13 +94,13 @@ class Tally:
         # The number of networks in which an edge is met says more than the number of neurons that meet it.
         self.events.update(event for event, count in run.events.items() if count)
 
-    def require(self, *, graphs: int, each_feature: int, each_event: int) -> None:
+    def require(self, *, graphs: int, each_feature: int, each_event: int, timing: str = "any") -> None:
         """Fail when the networks compared did not exercise everything often enough."""
         assert len(self.graphs) >= graphs, (
             f"{self.backend}: only {len(self.graphs)} different networks, {graphs} needed"
         )
         for names, found, least in (
-            (FEATURES, self.features, each_feature),
+            ([name for name in FEATURES if timing == "any" or "given" not in name], self.features, each_feature),
             (EVENTS, self.events, each_event),
         ):
             rare = {name: found[name] for name in names if found[name] < least}

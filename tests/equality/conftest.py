@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from _pytest.terminal import TerminalReporter
 
 from tests.equality.agreement import TALLIES
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     """Spikes compared per backend, and how often each feature, wrap and saturation was met."""
     if TALLIES:
         terminalreporter.section("equality with the interpreter")
