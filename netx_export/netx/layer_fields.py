@@ -58,10 +58,8 @@ def layer_shape(layer: Group) -> Shape:
             return (sides[0], sides[1], sides[2])
 
 
-def pair(layer: Group, name: str, default: int) -> tuple[int, int]:
+def pair(layer: Group, name: str) -> tuple[int, int]:
     """(vertical, horizontal): two numbers, or one for both."""
-    if name not in layer.arrays:
-        return (default, default)
     value = layer.whole_numbers(name).reshape(-1)
     if value.size not in (1, 2):
         raise NetxError(f"{layer.where}: {name} is {value.tolist()}; give one number or (vertical, horizontal).")

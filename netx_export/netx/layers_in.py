@@ -177,10 +177,10 @@ def _conv(chain: _Chain, layer: Group, index: int) -> None:
     try:
         synapse = Conv(
             kernel=fields.kernel(layer, weight),
-            stride=fields.pair(layer, "stride", 1),
-            padding=fields.pair(layer, "padding", 0),
-            dilation=fields.pair(layer, "dilation", 1),
-            groups=fields.scalar(layer, "groups") if "groups" in layer.arrays else 1,
+            stride=fields.pair(layer, "stride"),
+            padding=fields.pair(layer, "padding"),
+            dilation=fields.pair(layer, "dilation"),
+            groups=fields.scalar(layer, "groups"),
         )
     except GraphError as error:
         raise NetxError(f"{layer.where}: {error}") from None
