@@ -8,16 +8,42 @@ hw_profiles.write_report(report, "runs/report")
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from hw_profiles.frames import Box, Frame, picture_of_events
 from hw_profiles.mapping import FitCheck, Mapping, check
-from hw_profiles.mapping import map_graph as map  # noqa: A004 - the name reads as a verb: hw_profiles.map(graph, profile)
+from hw_profiles.mapping import map_graph as map  # noqa: A004 - reads as a verb: hw_profiles.map(graph, profile)
 from hw_profiles.profile import HardwareProfile, available, load
+from hw_profiles.report_data import Report, report
+
+if TYPE_CHECKING:
+    from hw_profiles.report_files import write_report
+    from hw_profiles.terminal import print_report
 
 __all__ = [
+    "Box",
     "FitCheck",
+    "Frame",
     "HardwareProfile",
     "Mapping",
+    "Report",
     "available",
     "check",
     "load",
     "map",
+    "picture_of_events",
+    "print_report",
+    "report",
+    "write_report",
 ]
+
+_HOMES = {"write_report": "hw_profiles.report_files", "print_report": "hw_profiles.terminal"}
+
+
+def __getattr__(name: str) -> Any:
+    # Plotting libraries load on first use: checking a fit needs none of them.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hw_profiles' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

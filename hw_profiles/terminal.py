@@ -1,0 +1,121 @@
+"""A report in the terminal: summary, the vendor's table of registers, energy by operation."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from hw_profiles.quantities import format_count, format_energy, format_time
+from hw_profiles.report_data import LayerStatic, Report
+
+COLUMNS = (
+    ("AxonIn", "axon_in"),
+    ("NeuronGr", "neuron_groups"),
+    ("Neurons", "neurons"),
+    ("Synapses", "synapse_memory"),
+    ("AxonMap", "axon_map"),
+    ("AxonMem", "axon_memory"),
+)
+"""The vendor's columns and the register each shows; chips that count output edges show them under AxonMap."""
+
+
+def register_shares(layer: LayerStatic) -> dict[str, float | None]:
+    """Share of the fullest core's registers by the vendor's column names, `Total` the fullest; None where unknown."""
+    shares: dict[str, float | None] = {}
+    for column, resource in COLUMNS:
+        found = layer.utilization.get(resource)
+        if resource == "axon_map" and found is None:
+            found = layer.utilization.get("output_edges")
+        shares[column] = None if found is None or found[1] is None else found[0] / found[1]
+    shares["Total"] = max((share for share in shares.values() if share is not None), default=None)
+    return shares
+
+
+def headline(report: Report) -> tuple[tuple[str, str], ...]:
+    """(name, text) of the figures that come first, for one inference."""
+    static, workload = report.static, report.workload
+    rows: list[tuple[str, str]] = []
+    if static.board_chips:
+        rows.append(("chips", f"{static.chips} of {static.board_chips} ({report.profile.board})"))
+        rows.append(("cores", f"{static.cores} of {static.board_cores}"))
+    if workload is None:
+        return tuple(rows)
+    for estimate in workload.estimates:
+        if estimate.total is None:
+            rows.append(("energy / inference", "no published prices"))
+        else:
+            low, high = (bound / workload.samples for bound in estimate.total)
+            rows.append((f"{estimate.label} energy / inference", format_energy(low, high)))
+        if estimate.static is not None:
+            low, high = estimate.static.low / workload.samples, estimate.static.high / workload.samples
+            rows.append(("static energy / inference", format_energy(low, high)))
+    if workload.step.total is not None:
+        rows.append(("step time", format_time(*workload.step.total)))
+    if workload.step.sample is not None:
+        rows.append(("time / inference", format_time(*workload.step.sample)))
+    return tuple(rows)
+
+
+def print_report(report: Report, console: Console | None = None) -> None:
+    """Print the report as tables."""
+    console = console or Console()
+    console.print(f"\n[bold]{report.profile.title}[/bold]")
+    summary = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, text in headline(report):
+        summary.add_row(name, f"[bold]{text}[/bold]")
+    console.print(summary)
+    if report.static.board_chips:
+        console.print(_register_table(report))
+    if report.workload is not None:
+        for table in _energy_tables(report):
+            console.print(table)
+
+
+def _register_table(report: Report) -> Table:
+    names = [column for column, _ in COLUMNS]
+    table = Table(title="Fullest core of each layer, share of its limit", title_justify="left")
+    table.add_column("layer")
+    table.add_column("tile (w,h,c)")
+    for name in [*names, "Total", "Cores"]:
+        table.add_column(name, justify="right")
+    for layer in report.static.layers:
+        shares = register_shares(layer)
+        cells = [_percent(shares[name]) for name in [*names, "Total"]]
+        table.add_row(layer.population, str(layer.tile), *cells, str(layer.cores))
+    table.add_section()
+    table.add_row("total", "", *[""] * (len(names) + 1), str(report.static.cores))
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}%"
+
+
+def _energy_tables(report: Report) -> list[Table]:
+    tables: list[Table] = []
+    workload = report.workload
+    for estimate in () if workload is None else workload.estimates:
+        samples = 1 if workload is None else workload.samples
+        table = Table(title=f"{report.profile.name}: {estimate.label}, for one inference", title_justify="left")
+        for name in ("operation", "count", "price", "energy", "grade", "basis"):
+            table.add_column(name, justify="right" if name in ("count", "energy") else "left")
+        for line in estimate.lines:
+            cost = format_energy(line.low / samples, line.high / samples)
+            table.add_row(line.label, format_count(line.count / samples), line.price, cost, line.grade, line.basis)
+        if estimate.static is not None:
+            line = estimate.static
+            cost = format_energy(line.low / samples, line.high / samples)
+            table.add_row(line.label, "", line.price, cost, line.grade, line.basis)
+        for entry in estimate.unpriced:
+            counted = "" if entry.count is None else format_count(entry.count / samples)
+            table.add_row(entry.label, counted, "", "unpriced", "", entry.reason)
+        table.add_section()
+        total = estimate.total
+        text = "refused" if total is None else format_energy(total[0] / samples, total[1] / samples)
+        table.add_row(
+            "total dynamic" if report.profile.kind == "chip" else "total", "", "", text, estimate.grade or "", ""
+        )
+        if estimate.refusal:
+            table.caption = estimate.refusal
+        tables.append(table)
+    return tables
