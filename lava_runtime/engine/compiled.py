@@ -41,12 +41,23 @@ def compiled(function: Function) -> Function:
     return cast(Function, dispatcher)
 
 
-def _int32_pointer(typing_context: Any, address: Any) -> Any:
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+def _pointer(element: Any) -> Any:
+    def typing(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
-    return types.CPointer(types.int32)(types.int64), generate
+        return types.CPointer(element)(types.int64), generate
+
+    return intrinsic(typing)
 
 
-int32_pointer: Any = intrinsic(_int32_pointer)
-"""An int64 address as a pointer to int32, for carray."""
+int8_pointer: Any = _pointer(types.int8)
+int32_pointer: Any = _pointer(types.int32)
+int64_pointer: Any = _pointer(types.int64)
+"""An int64 address as a pointer, for carray. Such arrays have no owner, so no references are counted in inner loops;
+whoever passes the address keeps the memory alive."""
+
+
+def inlined(function: Function) -> Function:
+    """`function` as part of each kernel that calls it: a call would count references of every array it is handed."""
+    return cast(Function, numba_module.njit(inline="always", nogil=True)(function))

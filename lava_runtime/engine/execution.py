@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lava_runtime.engine.plan import Plan, PopulationPlan, addresses
 from lava_runtime.engine.spike_lists import SpikeLists
-from lava_runtime.engine.sweep import LIF, READOUT, sweep_rows
+from lava_runtime.engine.sweep import LIF, READOUT, scratch_size, sweep_rows
 
 Array = npt.NDArray[Any]
 Active = Callable[[PopulationPlan], tuple[int, int]]
@@ -86,8 +86,8 @@ def _sweep(
             last,
             population.kind,
             population.shape,
+            steps,
             table,
-            population.room,
             population.weights,
             population.bias,
             population.bias_per_pixel,
@@ -95,6 +95,8 @@ def _sweep(
             np.uint32(population.v_multiplier),
             np.int32(population.threshold),
             np.tile(np.array(active, np.int64), (samples, 1)),
+            population.room,
+            np.empty(scratch_size(population.room, channels), np.int32),
             spikes.start,
             spikes.events,
             values,

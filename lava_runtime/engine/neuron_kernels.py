@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lava_runtime.engine.compiled import compiled
+from lava_runtime.engine.compiled import inlined
 from netx_export.graph.fixedpoint import ACTIVATION_SHIFT, CONV_WRAP, DECAY_BITS, DECAY_ONE, STATE_LIMIT
 
 Int32s = npt.NDArray[np.int32]
@@ -25,7 +25,7 @@ _ALIGN = np.int32(ACTIVATION_SHIFT)
 _SIGN = np.int32(31)
 
 
-@compiled
+@inlined
 def leak(state: np.int32, multiplier: np.uint32) -> np.int32:
     """tz(state * multiplier, 12) for multiplier in 0..4096 and any state with |state| * multiplier < 2**43.
 
@@ -39,13 +39,13 @@ def leak(state: np.int32, multiplier: np.uint32) -> np.int32:
     return np.int32(np.int32(np.int32(total) ^ sign) - sign)
 
 
-@compiled
+@inlined
 def lif_pixel(
     current: Int32s,
     u: Int32s,
     v: Int32s,
     bias: Int32s,
-    spikes: npt.NDArray[np.uint8],
+    spikes: Int32s,
     u_multiplier: np.uint32,
     v_multiplier: np.uint32,
     threshold: np.int32,
@@ -64,19 +64,12 @@ def lif_pixel(
         raised = np.int32(np.int32(leak(v[o], v_multiplier) + turned) + bias[o])
         raised = min(max(raised, _V_MIN), _V_MAX)
         fired = raised > threshold
-        spikes[o] = np.uint8(1) if fired else np.uint8(0)
+        spikes[o] = np.int32(1) if fired else np.int32(0)
         v[o] = np.int32(0) if fired else raised
 
 
-@compiled
-def or_pixel(current: Int32s, spikes: npt.NDArray[np.uint8]) -> None:
+@inlined
+def or_pixel(current: Int32s, spikes: Int32s) -> None:
     """Or over the channels of a pixel: s = a_in > 0."""
     for o in range(current.size):
-        spikes[o] = np.uint8(1) if current[o] > 0 else np.uint8(0)
-
-
-@compiled
-def readout_pixel(current: Int32s, bias: Int32s, out: Int32s) -> None:
-    """Readout over the channels of a pixel: y = a_in + bias."""
-    for o in range(out.size):
-        out[o] = np.int32(current[o] + bias[o])
+        spikes[o] = np.int32(1) if current[o] > 0 else np.int32(0)

@@ -206,8 +206,8 @@ def _plan_projection(graph: Graph, projection: Projection, target: Shape, aligne
         pixels = 1
     row[column.PLAIN] = bits == 0 and (conv is None or conv.groups == 1)
     row[column.VALUES] = bits > 0
-    packed = laid.reshape(-1, laid.shape[-1])
-    packed = pack_rows(packed) if row[column.PLAIN] else packed.astype(np.int8)
+    flat = laid.reshape(-1, laid.shape[-1])
+    packed = pack_rows(flat) if row[column.PLAIN] else flat.astype(np.int8)
     row[column.ROW_LENGTH] = packed.shape[1] * pixels
     row[column.PIXEL_COLUMN] = packed.shape[1] if conv is None else 0
     return _Part(

@@ -7,16 +7,25 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from lava_runtime.engine.compiled import compiled
-from lava_runtime.engine.neuron_kernels import lif_pixel, or_pixel, readout_pixel
-from lava_runtime.engine.synapse_kernels import pixel_current
-from lava_runtime.engine.vector_sums import LANES
+from lava_runtime.engine.compiled import carray, compiled, int8_pointer, int32_pointer, int64_pointer
+from lava_runtime.engine.neuron_kernels import lif_pixel, or_pixel
+from lava_runtime.engine.synapse_kernels import COLUMNS, pixel_current
+from lava_runtime.engine.vector_sums import LANES, padded
 
 LIF: Final = 0
 OR: Final = 1
 READOUT: Final = 2
 
+_MANY: Final = 1 << 48
+
+
+def scratch_size(room: int, channels: int) -> int:
+    """Integers of scratch memory for `room` rows (list, targets, values) and five arrays of whole lanes."""
+    return 3 * room + 5 * padded(channels)
+
+
 Int32s = npt.NDArray[np.int32]
+Address = np.int64 | int
 
 
 @compiled
@@ -25,8 +34,8 @@ def sweep_rows(
     last_job: int,
     kind: int,
     shape: tuple[int, int, int],
+    steps: int,
     table: npt.NDArray[np.int64],
-    room: int,
     weights: npt.NDArray[np.int8],
     bias: Int32s,
     bias_per_pixel: bool,
@@ -34,6 +43,8 @@ def sweep_rows(
     v_multiplier: np.uint32,
     threshold: np.int32,
     active: npt.NDArray[np.int64],
+    room: int,
+    scratch: Int32s,
     start: Int32s,
     events: Int32s,
     values_out: Int32s,
@@ -44,55 +55,113 @@ def sweep_rows(
 
     `active` (B,2): local steps [begin,end) in which the neurons of sample b exist; outside they are silent.
     LIF and OR fill `start` (B,T,H,W+1) and `events`; READOUT fills `values_out` (B,T,H,W,C). `u_out`, `v_out`
-    (B,T,H,W,C) are filled where they are not empty.
+    (B,T,H,W,C) are filled where they are not empty. `scratch`: see scratch_size.
     """
+    _sweep(
+        first_job,
+        last_job,
+        kind,
+        shape,
+        steps,
+        table.shape[0],
+        np.int64(table.ctypes.data),
+        np.int64(weights.ctypes.data),
+        np.int64(bias.ctypes.data),
+        bias_per_pixel,
+        u_multiplier,
+        v_multiplier,
+        threshold,
+        np.int64(active.ctypes.data),
+        room,
+        np.int64(scratch.ctypes.data),
+        np.int64(start.ctypes.data),
+        np.int64(events.ctypes.data),
+        np.int64(values_out.ctypes.data),
+        np.int64(u_out.ctypes.data) if u_out.size else 0,
+        np.int64(v_out.ctypes.data),
+    )
+
+
+@compiled
+def _sweep(
+    first_job: int,
+    last_job: int,
+    kind: int,
+    shape: tuple[int, int, int],
+    T: int,
+    projections: int,
+    table_at: Address,
+    weights_at: Address,
+    bias_at: Address,
+    bias_per_pixel: bool,
+    u_multiplier: np.uint32,
+    v_multiplier: np.uint32,
+    threshold: np.int32,
+    active_at: Address,
+    room: int,
+    scratch_at: Address,
+    start_at: Address,
+    events_at: Address,
+    values_at: Address,
+    u_at: Address,
+    v_at: Address,
+) -> None:
     C, H, W = shape
-    T = values_out.shape[1] if kind == READOUT else start.shape[1]
-    rows = np.empty(room, np.int32)
-    targets = np.empty(room, np.int32)
-    values = np.empty(room, np.int32)
     # Whole lanes; the neurons beyond C exist in these scratch arrays only.
     lanes = -(-C // LANES) * LANES
-    part = np.empty(lanes, np.int32)
-    current = np.empty(lanes, np.int32)
-    u = np.zeros(lanes, np.int32)
-    v = np.zeros(lanes, np.int32)
-    spikes = np.empty(lanes, np.uint8)
+    table = carray(int64_pointer(table_at), (projections, COLUMNS))
+    weights = carray(int8_pointer(weights_at), (_MANY,))
+    active = carray(int64_pointer(active_at), (_MANY,))
+    rows = carray(int32_pointer(scratch_at), (_MANY,))
+    targets = carray(int32_pointer(scratch_at + 4 * room), (_MANY,))
+    values = carray(int32_pointer(scratch_at + 8 * room), (_MANY,))
     lengths = np.zeros(T, np.int64)
-    states = u_out.size > 0
+    start = carray(int32_pointer(start_at), (_MANY,))
+    events = carray(int32_pointer(events_at), (_MANY,))
+    values_out = carray(int32_pointer(values_at), (_MANY,))
+    u_out = carray(int32_pointer(u_at), (_MANY,))
+    v_out = carray(int32_pointer(v_at), (_MANY,))
+    working = scratch_at + 12 * room
+    part = carray(int32_pointer(working), (lanes,))
+    current = carray(int32_pointer(working + 4 * lanes), (lanes,))
+    u = carray(int32_pointer(working + 8 * lanes), (lanes,))
+    v = carray(int32_pointer(working + 12 * lanes), (lanes,))
+    spikes = carray(int32_pointer(working + 16 * lanes), (lanes,))
     for job in range(first_job, last_job):
         b, y = job // H, job % H
-        begin, end = active[b, 0], active[b, 1]
+        begin, end = active[2 * b], active[2 * b + 1]
         if kind != READOUT:
             for t in range(T):
                 lengths[t] = 0
-                if begin <= t < end:
-                    start[b, t, y, 0] = 0
-                else:
-                    start[b, t, y, :] = 0
+                line = ((b * T + t) * H + y) * (W + 1)
+                for x in range(1 if begin <= t < end else W + 1):
+                    start[line + x] = 0
         for x in range(W):
             pixel = y * W + x
-            bias_at = pixel * lanes if bias_per_pixel else 0
-            pixel_bias = bias[bias_at : bias_at + lanes]
-            u[:] = 0
-            v[:] = 0
+            bias = carray(int32_pointer(bias_at + (4 * lanes * pixel if bias_per_pixel else 0)), (lanes,))
+            for o in range(lanes):
+                u[o] = 0
+                v[o] = 0
             for t in range(begin, end):
+                line = (b * T + t) * H + y
+                neuron = (line * W + x) * C
                 pixel_current(table, weights, T, b, t, y, x, pixel, rows, targets, values, part, current)
                 if kind == READOUT:
-                    readout_pixel(current, pixel_bias, values_out[b, t, y, x])
+                    for o in range(C):
+                        values_out[neuron + o] = np.int32(current[o] + bias[o])
                     continue
                 if kind == LIF:
-                    lif_pixel(current, u, v, pixel_bias, spikes, u_multiplier, v_multiplier, threshold)
-                    if states:
-                        u_out[b, t, y, x, :] = u[:C]
-                        v_out[b, t, y, x, :] = v[:C]
+                    lif_pixel(current, u, v, bias, spikes, u_multiplier, v_multiplier, threshold)
+                    if u_at:
+                        for o in range(C):
+                            u_out[neuron + o] = u[o]
+                            v_out[neuron + o] = v[o]
                 else:
                     or_pixel(current, spikes)
                 # Written without a branch: the slot is claimed only where the neuron fired.
-                row = ((b * T + t) * H + y) * W * C
-                slot = row + lengths[t]
+                slot = line * W * C + lengths[t]
                 for o in range(C):
                     events[slot] = x * C + o
                     slot += spikes[o]
-                lengths[t] = slot - row
-                start[b, t, y, x + 1] = slot - row
+                lengths[t] = slot - line * W * C
+                start[line * (W + 1) + x + 1] = lengths[t]

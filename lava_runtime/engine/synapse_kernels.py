@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from lava_runtime.engine.compiled import carray, compiled, int32_pointer
+from lava_runtime.engine.compiled import carray, inlined, int32_pointer
 from lava_runtime.engine.vector_sums import (
     copy_shifted,
     sum_rows_16,
@@ -59,7 +59,7 @@ _HALF = np.int32(STATE_LIMIT)
 _MASK = np.int32(CONV_WRAP - 1)
 
 
-@compiled
+@inlined
 def collect_rows(
     table: npt.NDArray[np.int64],
     p: int,
@@ -134,7 +134,7 @@ def collect_rows(
     return count
 
 
-@compiled
+@inlined
 def add_plain(
     weights: npt.NDArray[np.int8], first: int, row_length: int, rows: Int32s, count: int, total: Int32s
 ) -> None:
@@ -157,7 +157,7 @@ def add_plain(
         sum_rows_16(weights, first + o, row_length, rows, count, total, o)
 
 
-@compiled
+@inlined
 def add_general(
     weights: npt.NDArray[np.int8],
     first: int,
@@ -180,7 +180,7 @@ def add_general(
             total[target + k] += np.int32(weights[at + k] * value)
 
 
-@compiled
+@inlined
 def pixel_current(
     table: npt.NDArray[np.int64],
     weights: npt.NDArray[np.int8],
@@ -204,20 +204,19 @@ def pixel_current(
         if table[p, LAST_OF_SUM] == 0:
             continue
         first = table[p, FIRST_WEIGHT] + pixel * table[p, PIXEL_COLUMN]
-        total = current if fresh else part
+        total = part
         if table[p, PLAIN] == 1:
             add_plain(weights, first, table[p, ROW_LENGTH], rows, count, total)
         else:
             add_general(weights, first, table[p, ROW_LENGTH], table[p, GROUP_OUT], rows, targets, values, count, total)
         count = 0
         scale(total, np.int32(table[p, EXPONENT]), table[p, WRAP] == 1)
-        if not fresh:
-            for o in range(current.size):
-                current[o] = np.int32(current[o] + part[o])
+        for o in range(current.size):
+            current[o] = part[o] if fresh else np.int32(current[o] + part[o])
         fresh = False
 
 
-@compiled
+@inlined
 def scale(total: Int32s, exponent: np.int32, wrap: bool) -> None:
     """total << exponent, then modulo 2**24 into [-2**23, 2**23) where a Conv may reach that."""
     if exponent:
