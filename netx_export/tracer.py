@@ -21,7 +21,7 @@ from netx_export.float_graph import FloatArray, FloatGraph, InputNode, OutputNod
 from netx_export.float_run import FloatRun
 from netx_export.graph import FloatLif, Shape
 from netx_export.graph.neurons import MESSAGE_BITS_MAX
-from netx_export.tracer_ops import LEAF_MODULES, Call, Translator, Wire
+from netx_export.tracer_ops import Call, Translator, Wire
 
 SpecFunction = Callable[[Any], FloatLif]
 
@@ -36,6 +36,8 @@ _USER_CODE_ERRORS = (
     ValueError,
 )
 """What a user's forward may raise while it is traced; each becomes one clear error."""
+
+_CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 _MODULE_CALL = nn.Module.__call__
 _MODULE_GETATTR = nn.Module.__getattr__
@@ -101,6 +103,11 @@ class _ShapedProxy(fx.Proxy):
         return len(_value(self))
 
 
+def _is_torch_layer(cls: type) -> bool:
+    """True for torch.nn's own layers; a user's subclass of one has it among its bases."""
+    return cls.__module__.startswith("torch.nn.modules.") and cls not in _CONTAINERS
+
+
 def _value(proxy: fx.Proxy) -> Any:
     return cast(_Tracer, proxy.tracer).values[proxy.node]
 
@@ -117,7 +124,7 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Neurons and the layers we translate are not looked into; containers are."""
-        return is_neuron(m) or isinstance(m, LEAF_MODULES) or super().is_leaf_module(m, module_qualified_name)
+        return is_neuron(m) or any(_is_torch_layer(cls) for cls in type(m).__mro__)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return cast(fx.Proxy, _ShapedProxy(node, self))
@@ -245,7 +252,7 @@ def trace(module: nn.Module, example: Any, *, input_bits: int = 0) -> FloatGraph
     _check_example(sample, input_bits)
     if is_neuron(module):
         raise ExportError("The exported module is itself a neuron; wrap it with the layer that feeds it.")
-    if isinstance(module, LEAF_MODULES):
+    if any(_is_torch_layer(cls) for cls in type(module).__mro__):
         module = nn.Sequential(module)
     tracer = _Tracer(sample)
     with evaluating(module), torch.no_grad():

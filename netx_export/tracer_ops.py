@@ -295,7 +295,8 @@ class Translator:
     def _refusal(self, call: Call) -> ExportError:
         target = call.target
         kind = type(target).__name__ if isinstance(target, nn.Module) else getattr(target, "__name__", str(target))
-        remedy = _NEAREST.get(kind.lower().lstrip("_"), _DEFAULT_REMEDY)
+        names = [cls.__name__ for cls in type(target).__mro__] if isinstance(target, nn.Module) else [kind]
+        remedy = next((_NEAREST[name.lower()] for name in names if name.lower() in _NEAREST), _DEFAULT_REMEDY)
         return ExportError(
             f"{_capital(call.described)} ({kind}) has no spiking form. What travelled on the wire: {self._what(call)}. "
             f"Nearest spiking form: {remedy}"
@@ -373,8 +374,6 @@ _MODULES: Mapping[type[nn.Module], _Translation] = {
     nn.Dropout: Translator._alias,
     nn.Dropout2d: Translator._alias,
 }
-
-LEAF_MODULES: tuple[type[nn.Module], ...] = tuple(_MODULES)
 
 _SUBTRACTIONS: frozenset[Any] = frozenset({operator.sub, operator.isub, torch.sub, "sub", "sub_"})
 _DIVISIONS: frozenset[Any] = frozenset({operator.truediv, operator.itruediv, torch.div, "div", "div_"})
