@@ -62,6 +62,8 @@ class Collector:
         for name in group:
             if not ancestors and name not in ROOT_GROUPS:
                 continue
+            if not isinstance(name, str):
+                raise UntrustedError(f"{path}: the name {name[:40]!r} is not UTF-8; rename it.")
             where = f"{path.rstrip('/')}/{printable(name)}"
             link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink):
@@ -86,6 +88,8 @@ class Collector:
             return {}
         found: dict[str, Any] = {}
         for name in group.attrs:
+            if not isinstance(name, str):
+                raise UntrustedError(f"{path}: the attribute name {name[:40]!r} is not UTF-8; rename it.")
             attribute = group.attrs.get_id(name)
             if attribute.get_storage_size() > ATTRIBUTE_BYTES:
                 raise UntrustedError(f"{path}: attribute {name!r} is larger than the limit of {ATTRIBUTE_BYTES} bytes.")
