@@ -137,7 +137,7 @@ class TrainingConfig:
     second, seeds counted from `first_recording`; a folder given as data replaces them.
     """
 
-    updates: int = 4000
+    updates: int = 2400
     batch: int = 2
     seed: int = 0
     learning_rate: float = 5e-3
@@ -146,7 +146,7 @@ class TrainingConfig:
     clip_norm: float = 1.0
     flip: bool = True
     offset_weight: float = 1.0
-    size_weight: float = 0.1
+    size_weight: float = 1.0
     windows: int = 3000
     recording_s: float = 2.1
     annotation_hz: float = 8.0

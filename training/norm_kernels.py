@@ -7,28 +7,20 @@ Sums are taken per block of rows and added in the order of the blocks, so the nu
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba import prange
 
+from training.compiled_loops import reordered
+
 Flat = npt.NDArray[np.float32]
 PerChannel = npt.NDArray[np.float64]
-F = TypeVar("F", bound=Callable[..., Any])
 
 _PERIOD = 512
 _PERIODS_PER_BLOCK = 32
 
 
-def _compiled(function: F) -> F:
-    fast = {"nnan", "ninf", "nsz", "reassoc"}
-    return cast(F, numba.njit(cache=True, nogil=True, parallel=True, fastmath=fast)(function))
-
-
-@_compiled
+@reordered
 def sums(x: Flat, y: Flat, channels: int) -> PerChannel:
     """Sums of x and of x*y per channel, (2,C), over flat (R*C,) arrays."""
     period = channels * max(1, _PERIOD // channels)
@@ -51,7 +43,7 @@ def sums(x: Flat, y: Flat, channels: int) -> PerChannel:
     return total
 
 
-@_compiled
+@reordered
 def scale_shift(x: Flat, scale: Flat, shift: Flat, out: Flat) -> None:
     """out = scale*x + shift, scale and shift per channel (C,), x and out flat (R*C,)."""
     channels = scale.size
@@ -67,7 +59,7 @@ def scale_shift(x: Flat, scale: Flat, shift: Flat, out: Flat) -> None:
                 out[start + i] = wide_scale[i] * x[start + i] + wide_shift[i]
 
 
-@_compiled
+@reordered
 def combine(gradient: Flat, x: Flat, a: Flat, b: Flat, c: Flat, out: Flat) -> None:
     """out = a*gradient + b*x + c, coefficients per channel (C,), the rest flat (R*C,)."""
     channels = a.size

@@ -6,32 +6,19 @@ blocks, so the number of threads changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba import prange
 
+from training.compiled_loops import exact, reordered
+
 Rows = npt.NDArray[np.float32]
-F = TypeVar("F", bound=Callable[..., Any])
 
 _BLOCK = 4096
 _ZERO, _ONE, _PI_SQUARED = np.float32(0.0), np.float32(1.0), np.float32(np.pi**2)
 
 
-def _exact(function: F) -> F:
-    # No fused multiply-adds and no reordering: spikes must not depend on the processor.
-    return cast(F, numba.njit(cache=True, nogil=True, parallel=True)(function))
-
-
-def _reordered(function: F) -> F:
-    fast = {"nnan", "ninf", "nsz", "reassoc"}
-    return cast(F, numba.njit(cache=True, nogil=True, parallel=True, fastmath=fast)(function))
-
-
-@_exact
+@exact
 def forward(x: Rows, k: np.float32, h: Rows, spikes: Rows) -> None:
     """H[t] = V[t-1] + k*(X[t] - V[t-1]) and S[t] = H[t] >= 1 into `h` and `spikes`, all (T, N)."""
     steps, neurons = x.shape
@@ -51,7 +38,7 @@ def forward(x: Rows, k: np.float32, h: Rows, spikes: Rows) -> None:
                 spikes[t, i] = _ONE if value >= _ONE else _ZERO
 
 
-@_reordered
+@reordered
 def backward(upstream: Rows, h: Rows, k: np.float32, to_input: Rows) -> float:
     """dL/dX (T, N) into `to_input`; returns dL/dk = sum over t of dL/dH[t] * (X[t] - V[t-1]).
 

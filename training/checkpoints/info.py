@@ -16,6 +16,7 @@ from training.config import CenterNetConfig, DetectorTask, TrainingConfig, from_
 FORMAT = "basalt-checkpoint"
 RESUME_FORMAT = "basalt-resume"
 VERSION = 1
+_KEY = "basalt"
 _HEADER_LIMIT = 16 << 20
 
 
@@ -102,8 +103,8 @@ def read_metadata(path: str | Path, kind: str) -> dict[str, Any]:
     try:
         if not length or len(text) != length:
             raise ValueError(f"the first 8 bytes announce a header of {length} bytes")
-        metadata = json.loads(text)["__metadata__"]
-        found, version, payload = metadata["format"], metadata["version"], metadata["configuration"]
+        metadata = json.loads(json.loads(text)["__metadata__"][_KEY])
+        found, version, values = metadata["format"], metadata["version"], metadata["configuration"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: not a checkpoint of Basalt, or cut or corrupt ({type(error).__name__}: {error}); "
@@ -111,14 +112,10 @@ def read_metadata(path: str | Path, kind: str) -> dict[str, Any]:
         ) from error
     if found != kind:
         raise CheckpointError(f"{path}: a file of kind {found!r} where {kind!r} is needed; give the other file")
-    if version != str(VERSION):
+    if version != VERSION:
         raise CheckpointError(
             f"{path}: version {version} of the format, this Basalt reads version {VERSION}; install the matching one"
         )
-    try:
-        values = json.loads(payload)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: its configuration is not JSON ({error}); copy it again") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: its configuration is a {type(values).__name__}, not an object; copy it again")
     return values
@@ -126,8 +123,6 @@ def read_metadata(path: str | Path, kind: str) -> dict[str, Any]:
 
 def metadata_for(kind: str, values: Mapping[str, Any]) -> dict[str, str]:
     """Safetensors metadata for a JSON-able value; the same value gives the same bytes."""
-    return {
-        "format": kind,
-        "version": str(VERSION),
-        "configuration": json.dumps(values, sort_keys=True, allow_nan=False),
-    }
+    # One entry alone: safetensors writes several in an order that changes from run to run.
+    content = {"format": kind, "version": VERSION, "configuration": values}
+    return {_KEY: json.dumps(content, sort_keys=True, allow_nan=False)}

@@ -8,8 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import torch.fx  # noqa: E402
-from torch import nn  # noqa: E402
+from torch import fx, nn  # noqa: E402
 
 from netx_export.errors import ConfigError  # noqa: E402
 from training.config import FULL, TINY, CenterNetConfig  # noqa: E402
@@ -71,7 +70,7 @@ def test_only_spikes_meet_in_the_decoder() -> None:
     assert all(rate > 0.0 for rate in seen)
 
 
-class LeafTracer(torch.fx.Tracer):
+class LeafTracer(fx.Tracer):
     """Takes neurons and torch.nn's own classes as they are, as the exporter's tracer does."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
