@@ -106,7 +106,7 @@ def lif_frame(
     for i in range(a_in.shape[0]):
         product = np.int64(u[i]) * current_multiplier
         decayed = -((-product) >> _DECAY_BITS) if product < 0 else product >> _DECAY_BITS
-        current = np.int64(np.int32(decayed + np.int32(np.int64(a_in[i]) << _SHIFT)))
+        current = int(np.int32(decayed + np.int32(np.int64(a_in[i]) << _SHIFT)))
         if current > _LIMIT:
             current -= _WRAP
         elif current <= -_LIMIT:
@@ -114,11 +114,11 @@ def lif_frame(
         u[i] = np.int32(current)
         product = np.int64(v[i]) * voltage_multiplier
         decayed = -((-product) >> _DECAY_BITS) if product < 0 else product >> _DECAY_BITS
-        voltage = np.int64(np.int32(decayed + current + bias[i]))
+        voltage = int(np.int32(decayed + current + bias[i]))
         if voltage > _LIMIT - 1:
-            voltage = np.int64(_LIMIT - 1)
+            voltage = _LIMIT - 1
         elif voltage < -(_LIMIT - 1):
-            voltage = np.int64(-(_LIMIT - 1))
+            voltage = -(_LIMIT - 1)
         spike = voltage > threshold
         spikes[i] = spike
         fired += spike

@@ -36,6 +36,10 @@ Process = Any
 """An `AbstractProcess`; lava-nc ships no types."""
 
 
+READOUT_BITS = 32
+"""Width of a readout's running sum on its way to the host."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Assembly:
     """The processes of one run by block name, and the sinks beside them."""
@@ -60,28 +64,35 @@ def assemble(
     ledgers: Mapping[str, Ledger],
     *,
     self_recording: bool,
+    edges: BoardEdges | None = None,
 ) -> Assembly:
     """Make and wire the processes of `lowered`.
 
     `frames` are the sources' data by input population, `ledgers` say what to record by population. With
-    `self_recording` the LIF models record their own spikes; else each gets a sink.
+    `self_recording` the LIF models record their own spikes; else each gets a sink. `edges` put an adapter wherever
+    messages enter or leave a board.
     """
     processes = {name: make_process(block, frames, ledgers) for name, block in lowered.blocks.items()}
     for wire in lowered.wires:
         out, into = out_port(processes[wire.src]), in_port(processes[wire.dst], wire.port)
-        (out.reshape(wire.shape) if wire.shape is not None else out).connect(into)
+        block = lowered.blocks[wire.src]
+        reshaped = out.reshape(wire.shape) if wire.shape is not None else out
+        if edges is not None and isinstance(block, SourceBlock):
+            edges.enter(reshaped, into, block.message_bits)
+        else:
+            reshaped.connect(into)
     sinks: list[Process] = []
     for population, ledger in ledgers.items():
         block = lowered.blocks[lowered.speaker[population]]
         process = processes[block.name]
         if isinstance(block, SigmaBlock):
             sink = CurrentSink(shape=block.shape, ledger=ledger, differences=True, name=f"sink {population}")
-            process.s_out.connect(sink.a_in)
+            _leave(edges, process.s_out, sink.a_in, READOUT_BITS)
             sinks.append(sink)
         elif isinstance(block, LifBlock) and self_recording:
             process.proc_params["ledger"] = ledger
         elif isinstance(block, LifBlock):
-            sinks.extend(_lif_sinks(process, block, ledger))
+            sinks.extend(_lif_sinks(process, block, ledger, edges))
     heads = tuple(processes[name] for name in connected_heads(lowered))
     return Assembly(processes=processes, sinks=tuple(sinks), heads=heads)
 
@@ -96,15 +107,54 @@ def connected_heads(lowered: Lowered) -> list[str]:
     return list(dict.fromkeys(part.values()))
 
 
-def _lif_sinks(process: Process, block: LifBlock, ledger: Ledger) -> list[Process]:
+def _lif_sinks(process: Process, block: LifBlock, ledger: Ledger, edges: BoardEdges | None) -> list[Process]:
     sink = SpikeSink(shape=block.shape, ledger=ledger.without_states(), name=f"sink {block.population}")
-    process.s_out.connect(sink.a_in)
+    _leave(edges, process.s_out, sink.a_in, 0)
     if not ledger.states:
         return [sink]
     probe = StateSink(shape=block.shape, ledger=ledger.only_states(), name=f"probe {block.population}")
     probe.u.connect_var(process.u)
     probe.v.connect_var(process.v)
     return [sink, probe]
+
+
+def _leave(edges: BoardEdges | None, out: Any, into: Any, message_bits: int) -> None:
+    if edges is None:
+        out.connect(into)
+    else:
+        edges.leave(out, into, message_bits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardEdges:
+    """The extension's adapters, which carry messages between the host and a board."""
+
+    conv_adapter: Any
+    """PyToN3ConvAdapter: into a convolution, frames (W,H,C)."""
+    flat_adapter: Any
+    """PyToNxAdapter: into a Dense or Sparse, flat."""
+    host_adapter: Any
+    """NxToPyAdapter: from the board to the host."""
+
+    def enter(self, out: Any, into: Any, message_bits: int) -> None:
+        """Connect a source on the host to a synapse on the board."""
+        make = self.conv_adapter if len(into.shape) == 3 else self.flat_adapter
+        adapter = make(shape=into.shape, num_message_bits=message_bits)
+        out.connect(adapter.inp)
+        adapter.out.connect(into)
+
+    def leave(self, out: Any, into: Any, message_bits: int) -> None:
+        """Connect neurons on the board to a sink on the host."""
+        adapter = self.host_adapter(shape=into.shape, num_message_bits=message_bits)
+        out.connect(adapter.inp)
+        adapter.out.connect(into)
+
+
+def board_edges() -> BoardEdges:
+    """The adapters of the installed extension."""
+    from lava.proc.embedded_io.spike import NxToPyAdapter, PyToN3ConvAdapter, PyToNxAdapter
+
+    return BoardEdges(conv_adapter=PyToN3ConvAdapter, flat_adapter=PyToNxAdapter, host_adapter=NxToPyAdapter)
 
 
 def out_port(process: Process) -> Any:

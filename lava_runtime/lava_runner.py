@@ -56,7 +56,7 @@ def _watch(runtime: Any, *, steps: int, counter: c_longlong, progress: bool, wha
             failure = _first_failure(runtime)
             if failure is not None:
                 raise RunError(
-                    f"A Lava process failed in step {counter.value + 1} of {steps}: {failure}. Run the fast backend on the "
+                    f"A Lava process failed near step {counter.value + 1} of {steps}: {failure}. Run the fast backend on the "
                     "same network and input to see whether the network is at fault."
                 )
             bar.update(max(0, counter.value - bar.n))

@@ -16,7 +16,9 @@ TORCH_MODULES = {"netx_export/tracer.py", "netx_export/tracer_ops.py", "netx_exp
 LAVA_MODULES = {
     "lava_runtime/lava/processes.py",
     "lava_runtime/lava/models.py",
+    "lava_runtime/lava_assembly.py",
     "lava_runtime/lava_backend.py",
+    "lava_runtime/lava_runner.py",
     "lava_runtime/loihi_backend.py",
 }
 TORCH_FREE_TRAINING = {
