@@ -45,7 +45,7 @@ class CheckBinary:
             for name in node.inputs:
                 if sent[name] == "currents":
                     origin = _origin(graph, name)
-                    neuron = nearest_neuron(graph, origin)
+                    neuron = nearest_neuron(graph, origin, avoiding=node.id)
                     where = f"take it behind neuron {neuron!r}" if neuron else "put a spiking neuron behind it"
                     raise NotBinaryError(
                         f"{type(node).__name__.removesuffix('Node')} {node.source or node.id!r} reads a real-valued skip: "

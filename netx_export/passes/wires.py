@@ -60,10 +60,15 @@ def travels(graph: FloatGraph) -> dict[str, Travel]:
     return found
 
 
-def nearest_neuron(graph: FloatGraph, name: str) -> str | None:
-    """The module path of the first spiking neuron fed by node `name`: where its values next become spikes."""
-    front = [name]
-    seen: set[str] = set()
+def nearest_neuron(graph: FloatGraph, name: str, *, avoiding: str | None = None) -> str | None:
+    """The module path of the first spiking neuron fed by node `name`: where its values next become spikes.
+
+    Copies of the same layer count as that layer; nothing is looked for behind node `avoiding`.
+    """
+    front = [
+        node.id for node in graph.nodes if node.id == name or (node.source and node.source == graph.by_id[name].source)
+    ]
+    seen: set[str] = set() if avoiding is None else {avoiding}
     while front:
         current = front.pop(0)
         for reader in graph.readers[current]:

@@ -70,7 +70,9 @@ def test_stepwise_modules_take_b_c_h_w_and_their_neurons_are_not_run() -> None:
         def neuron_spec(self) -> FloatLif:
             return FloatLif(leak=0.5)
 
-    module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), Stateful(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(27, 4))
+    module = nn.Sequential(
+        nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), Stateful(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(27, 4)
+    )
     graph = trace(module, X[0])
     assert kinds(graph) == ["Input", "Conv", "BatchNorm", "Neuron", "MaxPool", "Flatten", "Linear", "Output"]
     assert module[2].calls == 0
@@ -114,7 +116,9 @@ def test_arithmetic_is_traced() -> None:
         b += a / 4
         return m.out(b), [m.drop(b)]
 
-    module = wake(Function(forward, conv=Conv(2, 3, 1), spike=Neuron(), conv2=Conv(3, 3, 1), out=Neuron(), drop=nn.Dropout()))
+    module = wake(
+        Function(forward, conv=Conv(2, 3, 1), spike=Neuron(), conv2=Conv(3, 3, 1), out=Neuron(), drop=nn.Dropout())
+    )
     graph = trace(module, X)
     assert [n.factor for n in graph.nodes if isinstance(n, ScaleNode)] == [0.5, 2.0, -1.0, 0.25]
     assert sum(isinstance(n, AddNode) for n in graph.nodes) == 3
@@ -233,7 +237,9 @@ def test_neurons_of_other_kinds_are_refused() -> None:
         def neuron_spec(self) -> str:
             return "izhikevich"
 
-    with pytest.raises(ExportError, match=r"Neuron '1' \(Strange\) describes itself as str; the exporter knows FloatLif"):
+    with pytest.raises(
+        ExportError, match=r"Neuron '1' \(Strange\) describes itself as str; the exporter knows FloatLif"
+    ):
         trace(nn.Sequential(Conv(2, 2, 1), Strange()), X)
 
 
@@ -254,7 +260,9 @@ def test_second_inputs_are_refused_and_unused_defaults_are_not() -> None:
         def forward(self, x: Any, y: Any) -> Any:
             return x + y
 
-    with pytest.raises(ExportError, match="takes a second input 'y'; export takes modules with one input|could not be traced"):
+    with pytest.raises(
+        ExportError, match="takes a second input 'y'; export takes modules with one input|could not be traced"
+    ):
         trace(Needed(), X)
 
 
@@ -262,7 +270,11 @@ def test_second_inputs_are_refused_and_unused_defaults_are_not() -> None:
     ("example", "bits", "message"),
     [
         (np.zeros((1, 2, 3, 4, 5, 6)), 0, r"give \(T,B,C,H,W\) or \(B,C,H,W\)"),
-        (np.full((3, 2, 2, 8, 8), 0.5), 0, "holds 0.5; a binary network takes 0/1 events only. Bin the input.*input_bits=N"),
+        (
+            np.full((3, 2, 2, 8, 8), 0.5),
+            0,
+            "holds 0.5; a binary network takes 0/1 events only. Bin the input.*input_bits=N",
+        ),
         (np.full((3, 2, 2, 8, 8), 0.5), 8, "holds fractions; input_bits=8 carries integers below 128"),
         (np.full((3, 2, 2, 8, 8), 200), 8, "reaches 200.0.*raise input_bits"),
         (np.zeros((3, 2, 2, 8, 8)), 40, "input_bits is 40, the limit is 2..16"),
