@@ -114,9 +114,9 @@ def frame_picture(frame: Frame) -> str:
         axes = figure.add_axes((0, 0, 1, 1))
         axes.imshow(frame.picture, interpolation="nearest", aspect="auto", extent=(0, width, height, 0))
         for box in frame.truth:
-            _draw(axes, box, TRUTH_COLOUR, (0, (3, 2)), 1.2, below=True, limits=(width, height))
+            _draw(axes, box, TRUTH_COLOUR, (0, (3, 2)), 1.3, (width, height))
         for box in frame.detections:
-            _draw(axes, box, DETECTION_COLOUR, "-", 1.6, below=False, limits=(width, height))
+            _draw(axes, box, DETECTION_COLOUR, "-", 1.8, (width, height))
         axes.set_xlim(0, width)
         axes.set_ylim(height, 0)
         axes.axis("off")
@@ -126,14 +126,21 @@ def frame_picture(frame: Frame) -> str:
     return _data_uri("image/png", buffer.getvalue())
 
 
-def _draw(axes: Any, box: Box, colour: str, style: Any, line: float, *, below: bool, limits: tuple[int, int]) -> None:
+def _draw(axes: Any, box: Box, colour: str, style: Any, line: float, limits: tuple[int, int]) -> None:
     axes.add_patch(
         Rectangle((box.x, box.y), box.w, box.h, fill=False, edgecolor=colour, linestyle=style, linewidth=line)
     )
-    text = box.label if box.score is None else f"{box.label} {box.score:.2f}"
-    x = min(max(box.x, 0), limits[0] * 0.86)
-    y = min(box.y + box.h, limits[1] * 0.97) if below else max(box.y, limits[1] * 0.05)
-    axes.text(x, y, text, color=colour, fontsize=7.5, va="top" if below else "bottom", ha="left")
+    if box.score is None:
+        return
+    axes.text(
+        min(max(box.x, 0), limits[0] * 0.84),
+        max(box.y, limits[1] * 0.06),
+        f"{box.label} {box.score:.2f}",
+        color="#111111",
+        fontsize=8,
+        va="bottom",
+        bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2},
+    )
 
 
 # -- the mesh ------------------------------------------------------------------------------------------------------
@@ -160,6 +167,7 @@ def core_load(report: Report) -> tuple[str, Callable[[CoreRow], float]]:
 def mesh(report: Report, *, by_layer: bool) -> str:
     """The chips in use as inline SVG, a square for each core: coloured by load, or by the layer that sits there.
 
+    The colour of a load grows with its square root, so that quiet cores stay apart from silent ones.
     Every square carries its core's figures as a tooltip; unused cores are hollow.
     """
     facts = report.profile
@@ -167,7 +175,7 @@ def mesh(report: Report, *, by_layer: bool) -> str:
     tall = math.ceil(facts.cores_per_tile / side)
     tile_w, tile_h = side * _CELL + _GAP, tall * _CELL + _GAP
     chip_w, chip_h = facts.mesh_columns * tile_w + 2 * _MARGIN, facts.mesh_rows * tile_h + 2 * _MARGIN
-    per_row = min(4, max(report.static.chips, 1))
+    per_row = min(2 if report.static.chips <= 4 else 4, max(report.static.chips, 1))
     chip_rows = math.ceil(report.static.chips / per_row)
     width, height = per_row * (chip_w + 10), chip_rows * (chip_h + 24)
     load_name, load = core_load(report)
@@ -176,7 +184,7 @@ def mesh(report: Report, *, by_layer: bool) -> str:
     held = {core.core: core for core in report.cores}
     samples = 1 if report.workload is None else report.workload.samples
     parts = [
-        f'<svg class="mesh" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        f'<svg class="mesh" viewBox="0 0 {width} {height}" style="max-width:{min(560, 2 * width)}px" role="img" '
         f'aria-label="{"layers on cores" if by_layer else escape(load_name) + " of each core"}">'
     ]
     for chip in range(report.static.chips):
@@ -192,7 +200,7 @@ def mesh(report: Report, *, by_layer: bool) -> str:
             if core is None:
                 parts.append(f'{square} class="unused"/>')
                 continue
-            fill = colours[core.population] if by_layer else to_hex(shades(load(core) / most))
+            fill = colours[core.population] if by_layer else to_hex(shades(math.sqrt(load(core) / most)))
             parts.append(
                 f'{square} fill="{fill}"><title>{escape(_tooltip(core, load_name, load, samples))}</title></rect>'
             )
@@ -210,9 +218,9 @@ def _tooltip(core: CoreRow, load_name: str, load: Callable[[CoreRow], float], sa
 
 
 def load_scale(report: Report) -> tuple[str, str, str]:
-    """(CSS gradient, text of the largest value, what it is) for the heat map's legend."""
+    """(CSS gradient over square roots, text of the largest value, what it is) for the heat map's legend."""
     name, load = core_load(report)
     shades = mpl.colormaps["cividis"]
-    stops = ", ".join(to_hex(shades(step / 8)) for step in range(9))
+    stops = ", ".join(to_hex(shades(math.sqrt(step / 16))) for step in range(17))
     most = max((load(core) for core in report.cores), default=0.0)
     return f"linear-gradient(90deg, {stops})", format_count(most), name

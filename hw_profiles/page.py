@@ -52,6 +52,7 @@ class ChipView:
     energy_chart: str
     registers: tuple[str, ...]
     fit: tuple[tuple[LayerStatic, tuple[Cell, ...]], ...]
+    energy_parts: tuple[tuple[str, float, str], ...]
     step_parts: tuple[tuple[str, float, str], ...]
 
 
@@ -115,6 +116,7 @@ def _view(report: Report) -> ChipView:
         energy_chart=charts.energy_by_layer(report) if workload and any(e.energy for e in workload.layers) else "",
         registers=tuple(REGISTER_NAMES[name] for name in registers),
         fit=tuple((layer, tuple(_cell(layer, name) for name in registers)) for layer in report.static.layers),
+        energy_parts=_energy_parts(report),
         step_parts=_step_parts(report),
     )
 
@@ -137,6 +139,18 @@ def _energy_texts(report: Report) -> tuple[str, str, str]:
         return "not priced", "no operation energy has been published", static
     low, high = (bound / workload.samples for bound in main.total)
     return format_energy(low, high), "dynamic" if report.profile.kind == "chip" else f"arithmetic, {main.label}", static
+
+
+def _energy_parts(report: Report) -> tuple[tuple[str, float, str], ...]:
+    """Priced operations of one inference at their high end, largest first: (name, percent, text)."""
+    workload = report.workload
+    lines = () if workload is None else workload.estimates[0].lines
+    samples = 1 if workload is None else workload.samples
+    whole = sum(line.high for line in lines) or 1.0
+    return tuple(
+        (line.label, 100 * line.high / whole, format_energy(line.low / samples, line.high / samples))
+        for line in sorted(lines, key=lambda line: -line.high)
+    )
 
 
 def _step_parts(report: Report) -> tuple[tuple[str, float, str], ...]:

@@ -166,7 +166,7 @@ def report(
     """
     costing = None if trace is None else price(trace, mapping, profile)
     workload = None if trace is None or costing is None else _workload(trace, mapping, costing)
-    assumptions = [_packing_note(profile), *(() if costing is None else costing.assumptions)]
+    assumptions = [*_packing_notes(profile), *(() if costing is None else costing.assumptions)]
     if costing is not None:
         assumptions += costing.step.assumptions
     if mapping.placement is not None:
@@ -191,23 +191,27 @@ def report(
         workload=workload,
         cores=_core_rows(mapping, costing),
         scores={name: float(value) for name, value in (scores or {}).items()},
-        assumptions=tuple(line for line in assumptions if line),
+        assumptions=tuple(assumptions),
         sources=profile.sources,
         provenance={**mapping.graph.meta, **({} if trace is None else dict(trace.meta))},
         frames=tuple(frames or ()),
     )
 
 
-def _packing_note(profile: HardwareProfile) -> str:
+def _packing_notes(profile: HardwareProfile) -> list[str]:
     weight = profile.limit("weight_bits")
     if weight is None:
-        return ""
+        return []
     conv = profile.packed("conv_synapse_bits") or weight
     dense = profile.packed("dense_synapse_bits") or weight
-    return (
+    notes = [
         f"Synapse memory: {conv} bits per convolution weight, shared within a core, and {dense} bits per dense synapse, "
-        "zeros included, in whole words per list; headers and indices beyond that are unpublished."
-    )
+        "zeros included, in whole words per list; headers and indices beyond that are unpublished.",
+        "Buffers of delayed currents are counted (delay_slots in cores.csv); no limit for them has been published.",
+    ]
+    if profile.limit("axon_memory") is not None:
+        notes.append("AxonMem is not modelled: how much of it a layer takes is unpublished.")
+    return notes
 
 
 # -- static --------------------------------------------------------------------------------------------------------

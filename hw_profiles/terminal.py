@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -65,30 +66,48 @@ def print_report(report: Report, console: Console | None = None) -> None:
         summary.add_row(name, f"[bold]{text}[/bold]")
     console.print(summary)
     if report.static.board_chips:
-        console.print(_register_table(report))
+        console.print()
+        console.print(_register_table(report, console.width))
     if report.workload is not None:
         for table in _energy_tables(report):
+            console.print()
             console.print(table)
 
 
-def _register_table(report: Report) -> Table:
+def _register_table(report: Report, width: int) -> Table:
     names = [column for column, _ in COLUMNS]
-    table = Table(title="Fullest core of each layer, share of its limit", title_justify="left")
-    table.add_column("layer")
-    table.add_column("tile (w,h,c)")
+    table = _table("Fullest core of each layer, share of its limit")
+    table.add_column("layer", no_wrap=True)
+    room = max(12, width - sum(len(name) + 1 for name in [*names, "Total", "Cores"]))
     for name in [*names, "Total", "Cores"]:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for layer in report.static.layers:
         shares = register_shares(layer)
         cells = [_percent(shares[name]) for name in [*names, "Total"]]
-        table.add_row(layer.population, str(layer.tile), *cells, str(layer.cores))
+        table.add_row(_last(layer.population, room), *cells, str(layer.cores))
     table.add_section()
-    table.add_row("total", "", *[""] * (len(names) + 1), str(report.static.cores))
+    table.add_row("total", *[""] * (len(names) + 1), str(report.static.cores))
     return table
 
 
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
+    )
+
+
+def _last(name: str, room: int) -> str:
+    """The end of a name tells layers apart; cut its beginning."""
+    return name if len(name) <= room else "…" + name[1 - room :]
+
+
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}%"
+    return "-" if share is None else f"{100 * share:.3g}%"
 
 
 def _energy_tables(report: Report) -> list[Table]:
@@ -96,9 +115,11 @@ def _energy_tables(report: Report) -> list[Table]:
     workload = report.workload
     for estimate in () if workload is None else workload.estimates:
         samples = 1 if workload is None else workload.samples
-        table = Table(title=f"{report.profile.name}: {estimate.label}, for one inference", title_justify="left")
+        table = _table(f"{report.profile.name}: {estimate.label} energy of one inference")
         for name in ("operation", "count", "price", "energy", "grade", "basis"):
-            table.add_column(name, justify="right" if name in ("count", "energy") else "left")
+            table.add_column(
+                name, justify="right" if name in ("count", "energy") else "left", no_wrap=name != "operation"
+            )
         for line in estimate.lines:
             cost = format_energy(line.low / samples, line.high / samples)
             table.add_row(line.label, format_count(line.count / samples), line.price, cost, line.grade, line.basis)
