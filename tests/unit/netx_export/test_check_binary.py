@@ -66,7 +66,8 @@ def test_a_sum_of_currents_before_a_padded_convolution_is_refused() -> None:
 def test_flattened_and_upsampled_currents_are_refused() -> None:
     flat = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), Neuron())
     with pytest.raises(
-        NotBinaryError, match="Flatten '1' reads a real-valued skip: real-valued currents of '0'.*put a spiking neuron behind it"
+        NotBinaryError,
+        match="Flatten '1' reads a real-valued skip: real-valued currents of '0'.*put a spiking neuron behind it",
     ):
         up_to("check binary", flat, X[0])
     strided = nn.Sequential(Conv(2, 3, 3, stride=2), Up(scale_factor=2), Neuron())
