@@ -5,15 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+import lava_runtime
 import netx_export
-from netx_export.command_line import exit_code, provenance
-from netx_export.graph import Graph
+from lava_runtime import Probes
+from netx_export.command_line import exit_code, print_table, provenance
+from netx_export.errors import ConfigError
+from netx_export.exporter import Export, export_with_stages
+from netx_export.float_run import float_run
+from netx_export.graph import Graph, Lif, Or
 from netx_export.netx.describe import describe
+from netx_export.verify import StageRecord, compare, table
 from training.checkpoints import shipped
-from training.scoring import TASK_KEY
+from training.scoring import TASK_KEY, task_of
+from training.sources import open_windows
 
 EXAMPLES = """
 examples:
@@ -68,21 +79,93 @@ def main(arguments: list[str] | None = None) -> int:
     """Load, export, write, describe, verify."""
     options = parse(arguments)
     checkpoint = options.checkpoint or shipped("tiny")
-    graph = export_checkpoint(checkpoint, relays=options.relays, rounding=options.rounding)
-    out = options.out or Path("runs") / checkpoint.stem / f"{checkpoint.stem}.net"
+    settings = {"relays": options.relays, "rounding": options.rounding}
+    exported = export_checkpoint(checkpoint, **settings)
+    graph = exported.graph
+    preset = graph.meta["preset"]
+    out = options.out or Path("runs") / preset / f"{preset}.net"
     netx_export.write(graph, out)
     print("\n".join(describe(graph)))
-    neurons = sum(population.size for population in graph.populations)
-    print(f"{out}: {len(graph.populations)} populations, {neurons:,} neurons, {len(graph.projections)} projections,")
-    print(f"  latency {max(graph.depth.values())} steps, {out.stat().st_size / 1024:.0f} KiB")
+    print(f"{out}: latency {max(graph.depth.values())} steps, {out.stat().st_size / 1024:.0f} KiB")
     if not options.verify:
         return 0
-    from lava_runtime.verification import verify_export
+    mismatches = verify(checkpoint, exported, out, options)
+    if options.score_windows:
+        score(checkpoint, graph, options.score_windows)
+    return 1 if mismatches else 0
 
-    return verify_export(checkpoint, out, windows=options.verify)
+
+def verify(checkpoint: Path, exported: Export, out: Path, options: argparse.Namespace) -> int:
+    """Print one row per stage; the number of mismatches from the quantised twin on."""
+    from training.stages import TrainingStages
+
+    graph = netx_export.read(out)
+    task = task_of(graph.meta, str(out))
+    inputs = open_windows(None, task, limit=options.verify, progress=True).cubes()
+    trained = TrainingStages(checkpoint, inputs)
+    order = list(graph.by_id)
+
+    torch_float = StageRecord(name="torch float", **trained.float_record(graph))
+    run = float_run(exported.folded, inputs)
+    folded = StageRecord(name="folded", spikes=run.spikes, readouts=run.outputs)
+    written = StageRecord(name="network before writing", **trained.twin_record(exported.graph))
+    twin = StageRecord(name="quantised twin", **trained.twin_record(graph))
+    rows = [
+        compare(torch_float, torch_float, order=order),
+        compare(folded, torch_float, order=order),
+        compare(twin, written, order=order),
+    ]
+    for stage in options.stages.split(","):
+        record = backend_record(stage, graph, inputs, ())
+        row = compare(record, twin, order=order)
+        if row.first is not None:
+            # Once more, with the states of the population where the stages part, so that u and v can be named.
+            name = row.first.population
+            record = backend_record(stage, graph, inputs, (name,))
+            row = compare(record, replace(twin, **trained.twin_states(graph, name)), order=order)
+        rows.append(row)
+    print(table(rows))
+    changed = compare(twin, folded, order=order)
+    print(
+        f"quantisation changed {changed.mismatches:,} of {changed.values:,} values ({changed.mismatches / changed.values:.2%})"
+    )
+    return sum(row.mismatches for row in rows[2:])
 
 
-def export_checkpoint(checkpoint: Path, **settings: Any) -> Graph:
+def backend_record(stage: str, graph: Graph, inputs: npt.NDArray[np.uint8], states: tuple[str, ...]) -> StageRecord:
+    """What backend `stage` (fast, sim, or stock for sim with Lava's own models) did, at training's timing."""
+    names = {"fast": "fast", "sim": "sim", "stock": "sim --models stock"}
+    if stage not in names:
+        raise ConfigError(f"--stages names {stage!r}; choose from {', '.join(names)}")
+    options: dict[str, Any] = {"backend": "fast"} if stage == "fast" else {"backend": "sim"}
+    if stage == "stock":
+        options["models"] = "stock"
+    spiking = tuple(p.id for p in graph.populations if isinstance(p.neuron, Lif | Or))
+    probes = Probes(rasters=spiking, states=states)
+    trace = lava_runtime.run(graph, inputs, probes=probes, progress=True, **options)
+    return StageRecord(
+        name=names[stage],
+        spikes={name: trace.aligned(name) for name in spiking},
+        readouts={p.id: trace.aligned(p.id) for p in graph.outputs if p.id not in spiking},
+        u={name: trace.to_samples(name, trace.u[name]) for name in states},
+        v={name: trace.to_samples(name, trace.v[name]) for name in states},
+    )
+
+
+def score(checkpoint: Path, graph: Graph, windows: int) -> None:
+    """Print AP50 of the float and the quantised network on unseen windows."""
+    from training.quantised_evaluation import score_training_forms
+
+    data = open_windows(None, task_of(graph.meta, "network"), limit=windows, progress=True)
+    scores = score_training_forms(checkpoint, graph, data, progress=True)
+    print_table(
+        (f"{windows} unseen windows", "AP", "AP50"),
+        [(form, f"{found.ap:.3f}", f"{found.ap50:.3f}") for form, found in scores.items()],
+    )
+    print(f"AP50 changes by {scores['quantised'].ap50 - scores['float'].ap50:+.3f} through quantisation")
+
+
+def export_checkpoint(checkpoint: Path, **settings: Any) -> Export:
     """The integer graph of a detector's checkpoint, with its task and provenance in `meta`. Needs torch."""
     import torch
 
@@ -90,8 +173,8 @@ def export_checkpoint(checkpoint: Path, **settings: Any) -> Graph:
 
     module, info = load_model(checkpoint)
     example = torch.zeros(info.task.steps, 1, info.task.channels, *info.task.grid)
-    meta = {TASK_KEY: json.dumps(info.task.to_json(), sort_keys=True), "checkpoint": checkpoint.name, **provenance()}
-    return netx_export.export(module, example, meta=meta, **settings)
+    meta = {TASK_KEY: json.dumps(info.task.to_json(), sort_keys=True), "preset": info.preset, **provenance()}
+    return export_with_stages(module, example, meta=meta, **settings)
 
 
 if __name__ == "__main__":

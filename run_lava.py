@@ -132,7 +132,7 @@ def load_network(path: Path | None) -> tuple[Graph, str]:
         return netx_export.read(path), path.stem
     from export_netx import export_checkpoint
 
-    return export_checkpoint(shipped("tiny")), "tiny"
+    return export_checkpoint(shipped("tiny")).graph, "tiny"
 
 
 def selection(names: list[str]) -> Any:

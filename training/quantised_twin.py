@@ -6,7 +6,7 @@ equality tests prove. Convolutions run in floating point, but only where their i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -82,6 +82,17 @@ class QuantisedTwin(nn.Module):
                 a_in = self._current(population, sent)
                 sent[population.id] = self._respond(population, a_in)
             return {p.id: sent[p.id] for p in self.graph.populations if not isinstance(p.neuron, Input)}
+
+    def states(self, inputs: Tensor, population: str) -> tuple[Tensor, Tensor]:
+        """u and v (T,B,C,H,W) int32 of one Lif population after each step; v is 0 where it spiked."""
+        neuron = self.graph.by_id[population].neuron
+        if not isinstance(neuron, Lif):
+            raise RunError(f"Population {population!r} is a {type(neuron).__name__}; only Lif has states u and v.")
+        with torch.no_grad():
+            sent = {**self._checked(inputs), **self.forward(inputs)}
+            a_in = self._current(self.graph.by_id[population], sent)
+            steps = list(lif_steps(neuron, self.get_buffer(self._bias_names[population]), a_in))
+        return torch.stack([u for u, _, _ in steps]), torch.stack([v for _, v, _ in steps])
 
     def spikes(self, outputs: Mapping[str, Tensor]) -> dict[str, int]:
         """Spikes per Lif and Or population in what `forward` returned."""
@@ -159,8 +170,8 @@ class QuantisedTwin(nn.Module):
                 raise RunError(f"Population {population.id!r} is an input; it receives from the host only.")
 
 
-def lif(neuron: Lif, bias: Tensor, a_in: Tensor) -> Tensor:
-    """Spikes uint8 (T,B,C,H,W) of a Lif population that starts from u = v = 0; `bias` is already shifted, int32.
+def lif_steps(neuron: Lif, bias: Tensor, a_in: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """u, v and spikes (B,C,H,W) of a Lif population step by step, from u = v = 0; `bias` is already shifted, int32.
 
     u[t] = wrap(tz(u[t-1]*(4096-(du+1)), 12) + (a_in[t] << 6));  v[t] = clip24(tz(v[t-1]*(4096-dv), 12) + u[t] + bias)
     s[t] = v[t] > (vth_mant << 6);  v[t] = 0 where s[t].
@@ -169,9 +180,8 @@ def lif(neuron: Lif, bias: Tensor, a_in: Tensor) -> Tensor:
     vth = neuron.vth_mant << fx.ACTIVATION_SHIFT
     u: Tensor | None = None
     v: Tensor | None = None
-    spikes = torch.empty(a_in.shape, dtype=torch.uint8, device=a_in.device)
-    for t in range(a_in.shape[0]):
-        total = a_in[t] << fx.ACTIVATION_SHIFT  # int32: bits beyond the 32nd are lost here, as in Lava
+    for arriving in a_in:
+        total = arriving << fx.ACTIVATION_SHIFT  # int32: bits beyond the 32nd are lost here, as in Lava
         if u is not None and keep_u:
             total += _leak(u, keep_u)
         # One correction by 2**24, and not a modulo: Lava leaves a larger excess as it is.
@@ -183,8 +193,15 @@ def lif(neuron: Lif, bias: Tensor, a_in: Tensor) -> Tensor:
             v_new += _leak(v, keep_v)
         v_new.clamp_(-(fx.STATE_LIMIT - 1), fx.STATE_LIMIT - 1)
         fired = v_new > vth
-        spikes[t] = fired
         v = v_new.masked_fill_(fired, 0)
+        yield u, v, fired
+
+
+def lif(neuron: Lif, bias: Tensor, a_in: Tensor) -> Tensor:
+    """Spikes uint8 (T,B,C,H,W) of a Lif population; see `lif_steps`."""
+    spikes = torch.empty(a_in.shape, dtype=torch.uint8, device=a_in.device)
+    for t, (_, _, fired) in enumerate(lif_steps(neuron, bias, a_in)):
+        spikes[t] = fired
     return spikes
 
 

@@ -14,8 +14,8 @@ from netx_export.errors import ExportError
 
 def record_spikes(
     module: nn.Module, inputs: npt.NDArray[np.uint8], paths: Iterable[str]
-) -> dict[str, npt.NDArray[np.uint8]]:
-    """Run `module` on inputs (T,B,C,H,W) and return the spikes of the named submodules, each (T,B,C,H,W).
+) -> tuple[dict[str, npt.NDArray[np.uint8]], dict[str, npt.NDArray[np.float32]]]:
+    """Run `module` on inputs (T,B,C,H,W); the spikes of the named submodules, and its outputs, each (T,B,C,H,W).
 
     Raises ExportError for a path that is no submodule, and where one emits anything but 0 and 1.
     """
@@ -37,8 +37,8 @@ def record_spikes(
         handles.append(submodules[path].register_forward_hook(keep))
     try:
         with torch.no_grad():
-            module(torch.from_numpy(inputs).to(torch.float32))
+            outputs = module(torch.from_numpy(inputs).to(torch.float32))
     finally:
         for handle in handles:
             handle.remove()
-    return recorded
+    return recorded, {name: value.numpy() for name, value in outputs.items()}

@@ -18,8 +18,10 @@ def test_spikes_are_those_the_module_emits() -> None:
     module, _ = load_model(shipped("tiny"))
     paths = [name for name, part in module.named_modules() if isinstance(part, Plif)]
     cubes = (np.random.default_rng(0).random((5, 1, 4, 128, 160)) < 0.05).astype(np.uint8)
-    recorded = record_spikes(module, cubes, paths)
-    assert list(recorded) == [path for path in paths if path in recorded]
+    recorded, outputs = record_spikes(module, cubes, paths)
+    assert {name: value.shape for name, value in outputs.items()} == dict.fromkeys(
+        ("heatmap", "offset", "size"), (5, 1, 2, 32, 40)
+    )
     assert set(recorded) == set(paths)
     assert all(spikes.shape[:2] == (5, 1) and spikes.dtype == np.uint8 for spikes in recorded.values())
     assert sum(int(spikes.sum()) for spikes in recorded.values()) > 0
