@@ -1,8 +1,8 @@
 """The child process that opens untrusted HDF5 files, so that libhdf5 can crash or loop without harm.
 
-Run as a script: `python -I guard.py FILE`. It imports the standard library, numpy and h5py alone, limits its own
-memory and processor time, copies what a `.net` file may hold out of `/layer`, `/simulation` and `/basalt`, and
-writes it to standard output as
+Run as a script: `python -I -S guard.py FILE FOLDER...`, the folders being where numpy and h5py may lie. It imports
+the standard library, numpy and h5py alone, limits its own memory and processor time, copies what a `.net` file may
+hold out of `/layer`, `/simulation` and `/basalt`, and writes it to standard output as
 
     8 bytes little-endian length | JSON | raw array bytes
 
@@ -170,6 +170,7 @@ def main() -> None:
         hard = resource.getrlimit(limit)[1]
         allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (allowed, allowed))
+    sys.path.extend(sys.argv[2:])
     tree, payload = collect(sys.argv[1])
     header = json.dumps(tree).encode()
     sys.stdout.buffer.write(struct.pack("<Q", len(header)) + header)

@@ -200,7 +200,9 @@ def load(path: str | os.PathLike[str]) -> Group:
         "HDF5_PLUGIN_PRELOAD": "::",
         **{name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ},
     }
-    command = [sys.executable, "-I", "-B", str(Path(guard.__file__).resolve()), str(file.resolve())]
+    # Isolated: no start-up files, nothing from the working directory; packages come from where this process has them.
+    packages = [entry for entry in sys.path if Path(entry).is_absolute()]
+    command = [sys.executable, "-I", "-S", "-B", str(Path(guard.__file__).resolve()), str(file.resolve()), *packages]
     try:
         child = subprocess.run(
             command, capture_output=True, timeout=WALL_SECONDS, env=environment, stdin=subprocess.DEVNULL, check=False

@@ -172,7 +172,7 @@ def lava_dl_file(name: str) -> Path:
 
 
 @pytest.mark.parametrize(("name", "layers"), [("tiny.net", 3), ("mnist.net", 3)])
-def test_networks_that_nobody_here_trained(name: str, layers: int) -> None:
+def test_networks_that_nobody_here_trained(name: str, layers: int, tmp_path: Path) -> None:
     path = lava_dl_file(name)
     graph = netx_export.read(path, skip_layers=1, num_layers=layers)
     shape = graph.populations[0].shape
@@ -182,3 +182,7 @@ def test_networks_that_nobody_here_trained(name: str, layers: int) -> None:
     print(f"{name}: {expected.sum()} spikes compared")
     assert expected.sum() > 20
     assert np.array_equal(found, expected)
+    # Once more through our writer.
+    netx_export.write(graph, tmp_path / "again.net")
+    again = stock_spikes(tmp_path / "again.net", x, flat_input=shape[1:] == (1, 1))
+    assert np.array_equal(again, expected)
