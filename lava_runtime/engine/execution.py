@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lava_runtime.engine.plan import Plan, PopulationPlan, addresses
 from lava_runtime.engine.spike_lists import SpikeLists
-from lava_runtime.engine.sweep import LIF, READOUT, scratch_size, sweep_rows
+from lava_runtime.engine.sweep import LIF, READOUT, sweep_rows, working_memory
 
 Array = npt.NDArray[Any]
 Active = Callable[[PopulationPlan], tuple[int, int]]
@@ -91,12 +91,12 @@ def _sweep(
             population.weights,
             population.bias,
             population.bias_per_pixel,
-            np.uint32(population.u_multiplier),
-            np.uint32(population.v_multiplier),
-            np.int32(population.threshold),
+            population.u_multiplier,
+            population.v_multiplier,
+            population.threshold,
             np.tile(np.array(active, np.int64), (samples, 1)),
             population.room,
-            np.empty(scratch_size(population.room, channels), np.int32),
+            *working_memory(table, population.room, channels, width),
             spikes.start,
             spikes.events,
             values,

@@ -205,6 +205,7 @@ def _plan_projection(graph: Graph, projection: Projection, target: Shape, aligne
         laid = grouped.transpose(3, 4, 0, 2, 1)
         pixels = 1
     row[column.PLAIN] = bits == 0 and (conv is None or conv.groups == 1)
+    row[column.WHOLE] = row[column.PLAIN] and channels == source.shape[0]
     row[column.VALUES] = bits > 0
     flat = laid.reshape(-1, laid.shape[-1])
     packed = pack_rows(flat) if row[column.PLAIN] else flat.astype(np.int8)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from lava_runtime.engine.compiled import carray, compiled, int8_pointer, int32_pointer, int64_pointer
 from lava_runtime.engine.neuron_kernels import lif_pixel, or_pixel
-from lava_runtime.engine.synapse_kernels import COLUMNS, pixel_current
+from lava_runtime.engine.synapse_kernels import COLUMNS, pixel_current, place_columns, place_lines, places
 from lava_runtime.engine.vector_sums import LANES, padded
 
 LIF: Final = 0
@@ -18,14 +18,19 @@ READOUT: Final = 2
 
 _MANY: Final = 1 << 48
 
-
-def scratch_size(room: int, channels: int) -> int:
-    """Integers of scratch memory for `room` rows (list, targets, values) and five arrays of whole lanes."""
-    return 3 * room + 5 * padded(channels)
-
-
 Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
 Address = np.int64 | int
+
+
+def working_memory(table: Int64s, room: int, channels: int, width: int) -> tuple[Int32s, Int32s, Int64s]:
+    """What one call of `sweep_rows` works in: lists of `room` rows and lanes, column places, line places."""
+    column_places, line_places = (sum(counts) for counts in zip(*(places(row, width) for row in table), strict=True))
+    return (
+        np.empty(3 * room + 4 * padded(channels), np.int32),
+        np.empty(column_places, np.int32),
+        np.empty(len(table) + line_places, np.int64),
+    )
 
 
 @compiled
@@ -35,16 +40,18 @@ def sweep_rows(
     kind: int,
     shape: tuple[int, int, int],
     steps: int,
-    table: npt.NDArray[np.int64],
+    table: Int64s,
     weights: npt.NDArray[np.int8],
     bias: Int32s,
     bias_per_pixel: bool,
-    u_multiplier: np.uint32,
-    v_multiplier: np.uint32,
-    threshold: np.int32,
-    active: npt.NDArray[np.int64],
+    u_multiplier: int,
+    v_multiplier: int,
+    threshold: int,
+    active: Int64s,
     room: int,
     scratch: Int32s,
+    columns: Int32s,
+    lines: Int64s,
     start: Int32s,
     events: Int32s,
     values_out: Int32s,
@@ -55,7 +62,8 @@ def sweep_rows(
 
     `active` (B,2): local steps [begin,end) in which the neurons of sample b exist; outside they are silent.
     LIF and OR fill `start` (B,T,H,W+1) and `events`; READOUT fills `values_out` (B,T,H,W,C). `u_out`, `v_out`
-    (B,T,H,W,C) are filled where they are not empty. `scratch`: see scratch_size.
+    (B,T,H,W,C) are filled where they are not empty. `scratch`, `columns`, `lines`: memory to work in,
+    see `working_memory`.
     """
     _sweep(
         first_job,
@@ -74,6 +82,8 @@ def sweep_rows(
         np.int64(active.ctypes.data),
         room,
         np.int64(scratch.ctypes.data),
+        np.int64(columns.ctypes.data),
+        np.int64(lines.ctypes.data),
         np.int64(start.ctypes.data),
         np.int64(events.ctypes.data),
         np.int64(values_out.ctypes.data),
@@ -94,12 +104,14 @@ def _sweep(
     weights_at: Address,
     bias_at: Address,
     bias_per_pixel: bool,
-    u_multiplier: np.uint32,
-    v_multiplier: np.uint32,
-    threshold: np.int32,
+    u_multiplier: int,
+    v_multiplier: int,
+    threshold: int,
     active_at: Address,
     room: int,
     scratch_at: Address,
+    columns_at: Address,
+    lines_at: Address,
     start_at: Address,
     events_at: Address,
     values_at: Address,
@@ -115,6 +127,9 @@ def _sweep(
     rows = carray(int32_pointer(scratch_at), (_MANY,))
     targets = carray(int32_pointer(scratch_at + 4 * room), (_MANY,))
     values = carray(int32_pointer(scratch_at + 8 * room), (_MANY,))
+    columns = carray(int32_pointer(columns_at), (_MANY,))
+    ends = carray(int64_pointer(lines_at), (projections,))
+    lines = carray(int64_pointer(lines_at + 8 * projections), (_MANY,))
     lengths = np.zeros(T, np.int64)
     start = carray(int32_pointer(start_at), (_MANY,))
     events = carray(int32_pointer(events_at), (_MANY,))
@@ -126,10 +141,11 @@ def _sweep(
     current = carray(int32_pointer(working + 4 * lanes), (lanes,))
     u = carray(int32_pointer(working + 8 * lanes), (lanes,))
     v = carray(int32_pointer(working + 12 * lanes), (lanes,))
-    spikes = carray(int32_pointer(working + 16 * lanes), (lanes,))
+    place_columns(table, W, columns)
     for job in range(first_job, last_job):
         b, y = job // H, job % H
         begin, end = active[2 * b], active[2 * b + 1]
+        place_lines(table, W, T, b, y, lines, ends)
         if kind != READOUT:
             for t in range(T):
                 lengths[t] = 0
@@ -145,23 +161,23 @@ def _sweep(
             for t in range(begin, end):
                 line = (b * T + t) * H + y
                 neuron = (line * W + x) * C
-                pixel_current(table, weights, T, b, t, y, x, pixel, rows, targets, values, part, current)
+                pixel_current(
+                    table, ends, lines, columns, weights, T, b, t, y, x, pixel, rows, targets, values, part, current
+                )
                 if kind == READOUT:
                     for o in range(C):
                         values_out[neuron + o] = np.int32(current[o] + bias[o])
                     continue
+                slot = line * W * C + lengths[t]
                 if kind == LIF:
-                    lif_pixel(current, u, v, bias, spikes, u_multiplier, v_multiplier, threshold)
+                    slot = lif_pixel(
+                        current, u, v, bias, lanes, u_multiplier, v_multiplier, threshold, events, slot, x * C
+                    )
                     if u_at:
                         for o in range(C):
                             u_out[neuron + o] = u[o]
                             v_out[neuron + o] = v[o]
                 else:
-                    or_pixel(current, spikes)
-                # Written without a branch: the slot is claimed only where the neuron fired.
-                slot = line * W * C + lengths[t]
-                for o in range(C):
-                    events[slot] = x * C + o
-                    slot += spikes[o]
+                    slot = or_pixel(current, lanes, events, slot, x * C)
                 lengths[t] = slot - line * W * C
                 start[line * (W + 1) + x + 1] = lengths[t]

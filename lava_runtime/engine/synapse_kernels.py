@@ -1,7 +1,7 @@
 """Currents of one output pixel: collect the active synapse rows of its receptive field, then add them up.
 
-A row holds the weights of one source neuron (at one kernel tap) to all channels of the output pixel. `collect_rows`
-knows geometry and no arithmetic, the `add_*` kernels know arithmetic and no geometry.
+A row holds the weights of one source neuron (at one kernel tap) to all channels of the output pixel. The `collect_*`
+and `place_*` kernels know geometry and no arithmetic, the `add_*` kernels know arithmetic and no geometry.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from lava_runtime.engine.vector_sums import (
 from netx_export.graph.fixedpoint import CONV_WRAP, STATE_LIMIT
 
 Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
 
 # Columns of the table that describes a population's projections, one row each.
 START: Final = 0  # address of the source's `start`
@@ -52,16 +53,105 @@ GROUP_OUT: Final = 23
 EXPONENT: Final = 24
 WRAP: Final = 25  # 1 where the sum may reach 24 bits and wraps
 LAST_OF_SUM: Final = 26  # 0 where the next projection continues the same sum
-PLAIN: Final = 27  # 1 for 0/1 spikes into all output channels
-COLUMNS: Final = 28
+PLAIN: Final = 27  # 1 for 0/1 spikes into all output channels: packed rows
+WHOLE: Final = 28  # 1 where PLAIN, from all channels of the source: whole runs of events
+COLUMNS: Final = 29
+
+_LINE: Final = 6
+_MANY: Final = 1 << 48
 
 _HALF = np.int32(STATE_LIMIT)
 _MASK = np.int32(CONV_WRAP - 1)
 
 
+def places(row: Int64s, width: int) -> tuple[int, int]:
+    """How many numbers a projection needs in `columns` (for `width` output columns) and in `lines`."""
+    if not row[WHOLE]:
+        return 0, 0
+    runs = 1 if row[UPSAMPLE] == 1 and row[DILATION_X] == 1 else int(row[KERNEL_W])
+    return 3 * width * runs, _LINE * runs * int(row[KERNEL_H])
+
+
 @inlined
-def collect_rows(
-    table: npt.NDArray[np.int64],
+def place_columns(table: Int64s, width: int, columns: Int32s) -> None:
+    """For each projection and output column x: where its runs begin and end in a source row, and what the events
+    need to become row numbers. Three numbers per (run, x); a run is a kernel row, or one
+    tap where dilation or upsampling part them.
+    """
+    at = 0
+    for p in range(table.shape[0]):
+        if table[p, WHOLE] == 0:
+            continue
+        C, W, up = table[p, SOURCE_C], table[p, SOURCE_W], table[p, UPSAMPLE]
+        kernel_w, dilation_x = table[p, KERNEL_W], table[p, DILATION_X]
+        one_run = up == 1 and dilation_x == 1
+        for kx in range(1 if one_run else kernel_w):
+            for x in range(width):
+                column = x * table[p, STRIDE_X] - table[p, PADDING_X] + kx * dilation_x
+                if one_run:
+                    low = max(column, 0)
+                    high = max(low, min(column + kernel_w, W))
+                    shift = -column * C
+                elif 0 <= column < W * up:
+                    low = column // up
+                    high = low + 1
+                    shift = (kx - low) * C
+                else:
+                    low, high, shift = 0, 0, 0
+                columns[at] = min(low, W)
+                columns[at + 1] = min(high, W)
+                columns[at + 2] = shift
+                at += 3
+
+
+@inlined
+def place_lines(table: Int64s, width: int, steps: int, b: int, y: int, lines: Int64s, ends: Int64s) -> None:
+    """The source rows that output row y of sample b reads, six numbers per run; `ends[p]` counts those up to p."""
+    count = 0
+    column_at = 0
+    for p in range(table.shape[0]):
+        if table[p, WHOLE]:
+            C, H, W, up = table[p, SOURCE_C], table[p, SOURCE_H], table[p, SOURCE_W], table[p, UPSAMPLE]
+            kernel_w = table[p, KERNEL_W]
+            runs = 1 if up == 1 and table[p, DILATION_X] == 1 else kernel_w
+            for ky in range(table[p, KERNEL_H]):
+                row_y = y * table[p, STRIDE_Y] - table[p, PADDING_Y] + ky * table[p, DILATION_Y]
+                if row_y < 0 or row_y >= H * up:
+                    continue
+                line = (b * steps - table[p, LAG]) * H + row_y // up
+                for run in range(runs):
+                    at = _LINE * count
+                    lines[at] = table[p, START] + 4 * line * (W + 1)
+                    lines[at + 1] = 4 * H * (W + 1)
+                    lines[at + 2] = table[p, EVENTS] + 4 * line * W * C
+                    lines[at + 3] = 4 * H * W * C
+                    lines[at + 4] = column_at + 3 * width * run
+                    lines[at + 5] = table[p, FIRST_ROW] + ky * kernel_w * C
+                    count += 1
+            column_at += 3 * width * runs
+        ends[p] = count
+
+
+@inlined
+def collect_runs(
+    first: int, last: int, lines: Int64s, columns: Int32s, t: int, x: int, count: int, rows: Int32s
+) -> int:
+    """Append the active rows of lines first..last at output column x and step t; returns the new length."""
+    for line in range(first, last):
+        at = _LINE * line
+        place = lines[at + 4] + 3 * x
+        start = carray(int32_pointer(lines[at] + t * lines[at + 1]), (_MANY,))
+        begin = int(start[np.uint32(columns[place])])
+        length = int(start[np.uint32(columns[place + 1])]) - begin
+        events = carray(int32_pointer(lines[at + 2] + t * lines[at + 3]), (_MANY,))
+        copy_shifted(events, begin, length, lines[at + 5] + columns[place + 2], rows, count)
+        count += length
+    return count
+
+
+@inlined
+def collect_single(
+    table: Int64s,
     p: int,
     steps: int,
     b: int,
@@ -73,64 +163,42 @@ def collect_rows(
     targets: Int32s,
     values: Int32s,
 ) -> int:
-    """Append the active rows of projection `p` at output pixel (y,x); returns the new length.
+    """Append the active rows of projection `p` at (y,x) one by one: channel slices, groups, graded messages.
 
-    `targets` (first output channel of the row's group) and `values` are filled for projections that are not PLAIN.
+    `targets` is the first output channel of a row's group, `values` the message.
     """
-    arrived = t - table[p, LAG]
-    if arrived < 0:
-        return count
     C, H, W = table[p, SOURCE_C], table[p, SOURCE_H], table[p, SOURCE_W]
-    first_c, last_c = table[p, FIRST_C], table[p, LAST_C]
-    channels = last_c - first_c
-    kernel_h, kernel_w = table[p, KERNEL_H], table[p, KERNEL_W]
-    up = table[p, UPSAMPLE]
-    dilation_x = table[p, DILATION_X]
-    plain = table[p, PLAIN] == 1
+    first_c = table[p, FIRST_C]
+    channels = table[p, LAST_C] - first_c
+    kernel_w, up = table[p, KERNEL_W], table[p, UPSAMPLE]
+    group_in, group_out = table[p, GROUP_IN], table[p, GROUP_OUT]
     graded = table[p, VALUES] != 0
-    start = carray(int32_pointer(table[p, START]), (1 << 62,))
-    events = carray(int32_pointer(table[p, EVENTS]), (1 << 62,))
-    messages = carray(int32_pointer(table[p, VALUES]), (1 << 62,))
+    start = carray(int32_pointer(table[p, START]), (_MANY,))
+    events = carray(int32_pointer(table[p, EVENTS]), (_MANY,))
+    messages = carray(int32_pointer(table[p, VALUES]), (_MANY,))
     left = x * table[p, STRIDE_X] - table[p, PADDING_X]
-    whole = plain and channels == C
-    in_one_run = whole and up == 1 and dilation_x == 1
-    for ky in range(kernel_h):
+    for ky in range(table[p, KERNEL_H]):
         row_y = y * table[p, STRIDE_Y] - table[p, PADDING_Y] + ky * table[p, DILATION_Y]
         if row_y < 0 or row_y >= H * up:
             continue
-        line = (b * steps + arrived) * H + row_y // up
+        line = (b * steps + t - table[p, LAG]) * H + row_y // up
         first_start = line * (W + 1)
         first_event = line * W * C
-        if in_one_run:
-            low, high = max(left, 0), min(left + kernel_w, W)
-            if low < high:
-                begin = start[first_start + low]
-                length = start[first_start + high] - begin
-                shift = table[p, FIRST_ROW] + (ky * kernel_w - left) * C
-                copy_shifted(events, first_event + begin, length, shift, rows, count)
-                count += length
-            continue
         for kx in range(kernel_w):
-            column = left + kx * dilation_x
+            column = left + kx * table[p, DILATION_X]
             if column < 0 or column >= W * up:
                 continue
-            source_x = column // up
+            source_x = column if up == 1 else column // up
             tap = table[p, FIRST_ROW] + (ky * kernel_w + kx) * channels
             begin = first_event + start[first_start + source_x]
-            length = first_event + start[first_start + source_x + 1] - begin
-            if whole:
-                copy_shifted(events, begin, length, tap - source_x * C, rows, count)
-                count += length
-                continue
-            for i in range(begin, begin + length):
+            end = first_event + start[first_start + source_x + 1]
+            for i in range(begin, end):
                 c = events[i] - source_x * C - first_c
-                if c < 0 or c >= channels:
-                    continue
-                rows[count] = tap + c
-                if not plain:
-                    targets[count] = c // table[p, GROUP_IN] * table[p, GROUP_OUT]
+                if 0 <= c < channels:
+                    rows[count] = tap + c
+                    targets[count] = c if group_in == 1 and group_out == 1 else c // group_in * group_out
                     values[count] = messages[i] if graded else 1
-                count += 1
+                    count += 1
     return count
 
 
@@ -182,7 +250,10 @@ def add_general(
 
 @inlined
 def pixel_current(
-    table: npt.NDArray[np.int64],
+    table: Int64s,
+    ends: Int64s,
+    lines: Int64s,
+    columns: Int32s,
     weights: npt.NDArray[np.int8],
     steps: int,
     b: int,
@@ -198,21 +269,29 @@ def pixel_current(
 ) -> None:
     """current (C,) = sum over projections of wrap24(sum << exponent), added in 32 bits."""
     count = 0
+    line = 0
     fresh = True
     for p in range(table.shape[0]):
-        count = collect_rows(table, p, steps, b, t, y, x, count, rows, targets, values)
+        if t >= table[p, LAG]:
+            if table[p, WHOLE]:
+                count = collect_runs(line, ends[p], lines, columns, t, x, count, rows)
+            else:
+                count = collect_single(table, p, steps, b, t, y, x, count, rows, targets, values)
+        line = ends[p]
         if table[p, LAST_OF_SUM] == 0:
             continue
         first = table[p, FIRST_WEIGHT] + pixel * table[p, PIXEL_COLUMN]
-        total = part
+        # The first sum goes straight into `current`.
+        total = current if fresh else part
         if table[p, PLAIN] == 1:
             add_plain(weights, first, table[p, ROW_LENGTH], rows, count, total)
         else:
             add_general(weights, first, table[p, ROW_LENGTH], table[p, GROUP_OUT], rows, targets, values, count, total)
         count = 0
         scale(total, np.int32(table[p, EXPONENT]), table[p, WRAP] == 1)
-        for o in range(current.size):
-            current[o] = part[o] if fresh else np.int32(current[o] + part[o])
+        if not fresh:
+            for o in range(current.size):
+                current[o] = np.int32(current[o] + part[o])
         fresh = False
 
 

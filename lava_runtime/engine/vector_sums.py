@@ -16,14 +16,13 @@ import numpy.typing as npt
 from llvmlite import ir
 
 from lava_runtime.engine.compiled import intrinsic, types
+from lava_runtime.engine.llvm_loops import I16, I32, I64, Loop, array_data, pointer_at, splat
 
 ROWS_PER_FLUSH: Final = 256
 """-128 * 256 is the lowest 16-bit number, 255 * 256 fits 16 bits without sign."""
 
 LANES: Final = 16
 """Channels of a row are padded to a multiple of this; lists of rows may be written so far beyond their end."""
-
-_I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
 
 def padded(channels: int) -> int:
@@ -52,94 +51,47 @@ def pack_rows(rows: npt.NDArray[np.int16]) -> npt.NDArray[np.int8]:
     return packed.view(np.int8)
 
 
-def _data(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any) -> Any:
-    return context.make_array(array_type)(context, builder, array).data
-
-
-def _splat(builder: ir.IRBuilder, scalar: Any, count: int) -> Any:
-    vector = ir.VectorType(scalar.type, count)
-    single = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(
-        single, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(_I32, count), [0] * count)
-    )
-
-
-def _at(builder: ir.IRBuilder, pointer: Any, index: Any, kind: Any) -> Any:
-    """Address of element `index` behind `pointer`, as a pointer to `kind`."""
-    return builder.bitcast(builder.gep(pointer, [index]), kind.as_pointer())
-
-
-class _Loop:
-    """A counted loop with values that live in registers: `step(index, values) -> values`."""
-
-    def __init__(self, builder: ir.IRBuilder, begin: Any, end: Any, stride: int, values: list[Any]) -> None:
-        self._builder = builder
-        before = builder.block
-        self._head = builder.append_basic_block("loop.head")
-        self._body = builder.append_basic_block("loop.body")
-        self._done = builder.append_basic_block("loop.done")
-        self._stride = stride
-        builder.branch(self._head)
-        builder.position_at_end(self._head)
-        self.index = builder.phi(_I64)
-        self.index.add_incoming(begin, before)
-        self.values = [builder.phi(value.type) for value in values]
-        for phi, value in zip(self.values, values, strict=True):
-            phi.add_incoming(value, before)
-        builder.cbranch(builder.icmp_signed("<", self.index, end), self._body, self._done)
-        builder.position_at_end(self._body)
-
-    def close(self, values: list[Any]) -> None:
-        """End the body with the new values; `self.values` then holds the final ones."""
-        builder = self._builder
-        self.index.add_incoming(builder.add(self.index, ir.Constant(_I64, self._stride)), builder.block)
-        for phi, value in zip(self.values, values, strict=True):
-            phi.add_incoming(value, builder.block)
-        builder.branch(self._head)
-        builder.position_at_end(self._done)
-
-
 def _sum_rows(width: int) -> Any:
     """An intrinsic that adds up one block of `width` channels: 16, 32, 64 or several units of 64."""
     unit = min(width, 64)
     half = unit // 2
-    words = ir.VectorType(_I16, half)
-    sums = ir.VectorType(_I32, half)
+    words = ir.VectorType(I16, half)
+    sums = ir.VectorType(I32, half)
     count_units = width // unit
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         weights_array, first, row_length, rows_array, count, out_array, at = arguments
-        weights = builder.gep(_data(context, builder, signature.args[0], weights_array), [first])
-        rows = _data(context, builder, signature.args[3], rows_array)
-        out = builder.gep(_data(context, builder, signature.args[5], out_array), [at])
-        zero = ir.Constant(_I64, 0)
-        flush = ir.Constant(_I64, ROWS_PER_FLUSH)
-        outer = _Loop(builder, zero, count, ROWS_PER_FLUSH, [ir.Constant(sums, None)] * (2 * count_units))
+        weights = builder.gep(array_data(context, builder, signature.args[0], weights_array), [first])
+        rows = array_data(context, builder, signature.args[3], rows_array)
+        out = builder.gep(array_data(context, builder, signature.args[5], out_array), [at])
+        zero = ir.Constant(I64, 0)
+        flush = ir.Constant(I64, ROWS_PER_FLUSH)
+        outer = Loop(builder, zero, count, ROWS_PER_FLUSH, [ir.Constant(sums, None)] * (2 * count_units))
         limit = builder.add(outer.index, flush)
         end = builder.select(builder.icmp_signed("<", limit, count), limit, count)
-        inner = _Loop(builder, outer.index, end, 1, [ir.Constant(words, None)] * (2 * count_units))
-        row = builder.sext(builder.load(builder.gep(rows, [inner.index])), _I64)
+        inner = Loop(builder, outer.index, end, 1, [ir.Constant(words, None)] * (2 * count_units))
+        row = builder.sext(builder.load(builder.gep(rows, [inner.index])), I64)
         at_row = builder.gep(weights, [builder.mul(row, row_length)])
         grown = []
         for number in range(count_units):
-            pointer = _at(builder, at_row, ir.Constant(_I64, number * unit), words)
+            pointer = pointer_at(builder, at_row, ir.Constant(I64, number * unit), words)
             word = builder.load(pointer, align=1)
-            high = builder.ashr(word, _splat(builder, ir.Constant(_I16, 8), half))
+            high = builder.ashr(word, splat(builder, ir.Constant(I16, 8), half))
             grown.append(builder.add(inner.values[2 * number], word))
             grown.append(builder.add(inner.values[2 * number + 1], high))
         inner.close(grown)
-        added = builder.trunc(builder.mul(builder.sub(end, outer.index), ir.Constant(_I64, 128)), _I32)
-        offset = _splat(builder, added, half)
+        added = builder.trunc(builder.mul(builder.sub(end, outer.index), ir.Constant(I64, 128)), I32)
+        offset = splat(builder, added, half)
         total = []
         for number in range(count_units):
             both, high = inner.values[2 * number], inner.values[2 * number + 1]
-            low = builder.sub(both, builder.shl(high, _splat(builder, ir.Constant(_I16, 8), half)))
+            low = builder.sub(both, builder.shl(high, splat(builder, ir.Constant(I16, 8), half)))
             low_sum = builder.sub(builder.zext(low, sums), offset)
             total.append(builder.add(outer.values[2 * number], low_sum))
             total.append(builder.add(outer.values[2 * number + 1], builder.sext(high, sums)))
         outer.close(total)
         for number, value in enumerate(outer.values):
-            pointer = _at(builder, out, ir.Constant(_I64, number * half), sums)
+            pointer = pointer_at(builder, out, ir.Constant(I64, number * half), sums)
             builder.store(value, pointer, align=4)
         return context.get_dummy_value()
 
@@ -161,16 +113,16 @@ out[at + o] = sum_{i < count} w[rows[i], o] for N channels, of packed rows that 
 
 
 def _copy_shifted(typing_context: Any, source: Any, begin: Any, length: Any, shift: Any, target: Any, at: Any) -> Any:
-    lanes = ir.VectorType(_I32, LANES)
+    lanes = ir.VectorType(I32, LANES)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         source_array, begin, length, shift, target_array, at = arguments
-        read = builder.gep(_data(context, builder, signature.args[0], source_array), [begin])
-        write = builder.gep(_data(context, builder, signature.args[4], target_array), [at])
-        by = _splat(builder, builder.trunc(shift, _I32), LANES)
-        loop = _Loop(builder, ir.Constant(_I64, 0), length, LANES, [])
-        value = builder.load(_at(builder, read, loop.index, lanes), align=4)
-        builder.store(builder.add(value, by), _at(builder, write, loop.index, lanes), align=4)
+        read = builder.gep(array_data(context, builder, signature.args[0], source_array), [begin])
+        write = builder.gep(array_data(context, builder, signature.args[4], target_array), [at])
+        by = splat(builder, builder.trunc(shift, I32), LANES)
+        loop = Loop(builder, ir.Constant(I64, 0), length, LANES, [])
+        value = builder.load(pointer_at(builder, read, loop.index, lanes), align=4)
+        builder.store(builder.add(value, by), pointer_at(builder, write, loop.index, lanes), align=4)
         loop.close([])
         return context.get_dummy_value()
 
