@@ -14,7 +14,7 @@ from hw_profiles.frames import Box, Frame, picture_of_events
 from hw_profiles.mapping import FitCheck, Mapping, check
 from hw_profiles.mapping import map_graph as map  # noqa: A004 - reads as a verb: hw_profiles.map(graph, profile)
 from hw_profiles.profile import HardwareProfile, available, load
-from hw_profiles.report_data import Report, report
+from hw_profiles.report import Report, report
 
 if TYPE_CHECKING:
     from hw_profiles.report_files import write_report

@@ -20,7 +20,7 @@ from matplotlib.patches import Rectangle
 
 from hw_profiles.frames import Box, Frame
 from hw_profiles.quantities import format_count, format_energy
-from hw_profiles.report_data import CoreRow, Report
+from hw_profiles.report import CoreRow, Report
 
 INK, MUTED, GRID = "#1f2933", "#66727f", "#e3e7eb"
 ACCENT, ACCENT_LIGHT, INPUT_COLOUR = "#0f6e84", "#a9d3dc", "#b8c0c8"

@@ -10,7 +10,7 @@ import jinja2
 
 from hw_profiles import charts
 from hw_profiles.quantities import format_count, format_energy, format_time
-from hw_profiles.report_data import LayerStatic, Report, same_run
+from hw_profiles.report import LayerStatic, Report, same_run
 from hw_profiles.slices import RESOURCES
 
 _TEMPLATE = "report.html.j2"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hw_profiles.page import render_page
-from hw_profiles.report_data import COUNTERS, Report, same_run
+from hw_profiles.report import COUNTERS, Report, same_run
 from hw_profiles.slices import RESOURCES
 from netx_export.errors import ProfileError
 from netx_export.files import replace_file

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hw_profiles.quantities import format_count, format_energy, format_time
-from hw_profiles.report_data import LayerStatic, Report
+from hw_profiles.report import LayerStatic, Report
 
 COLUMNS = (
     ("AxonIn", "axon_in"),

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 import hw_profiles
-from hw_profiles.report_data import Report, count_parameters
+from hw_profiles.report import Report, count_parameters
 from hw_profiles.report_files import from_json, to_json
 from hw_profiles.terminal import print_report, register_shares
 from netx_export.errors import ProfileError
@@ -148,7 +148,9 @@ def test_one_page_is_one_run(tmp_path: Path) -> None:
     one, other = reports(["loihi2"])[0], dense_chain(3, 2)
     profile = hw_profiles.load("loihi2")
     second = hw_profiles.report(made_up_run(other), hw_profiles.map(other, profile), profile)
-    with pytest.raises(ProfileError, match=r"loihi2, loihi2 describe different networks or runs; .*one folder for each"):
+    with pytest.raises(
+        ProfileError, match=r"loihi2, loihi2 describe different networks or runs; .*one folder for each"
+    ):
         hw_profiles.write_report([one, second], tmp_path / "out")
     with pytest.raises(ProfileError, match="'loihi2' on 'Kapoho Point' is reported twice"):
         hw_profiles.write_report([one, one], tmp_path / "out")
