@@ -12,7 +12,7 @@ CORE_PY := $(CORE_VENV)/bin/python
 PIP_FLAGS := --disable-pip-version-check --no-input --quiet --constraint constraints.txt
 
 RUN := runs/demo
-CHECKPOINT := $(RUN)/tiny.safetensors
+CHECKPOINT := $(RUN)/model.safetensors
 NETWORK := $(RUN)/tiny.net
 DEMO_WINDOWS := 300
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import lava_runtime
 import netx_export
+from hw_profiles.run_frames import FRAMES
 from lava_runtime import BACKENDS, Probes
 from lava_runtime.run_folder import save_run
 from netx_export.command_line import exit_code, print_table, provenance
 from netx_export.graph import Graph
 from netx_export.netx.describe import describe
 from training.checkpoints import shipped
-from training.coco_files import write_coco
+from training.coco_files import write_coco, write_frames
 from training.scoring import decode_outputs, score_windows, task_of
 from training.sources import UNSEEN_SEED, open_windows
 
@@ -104,6 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
         },
     )
     write_coco(out, data.windows, detections, labelled=data.labelled)
+    write_frames(out / FRAMES, data, task)
 
     spikes, synops = trace.total_spikes(graph), sum(trace.synops(graph).values())
     count = len(data.windows)

@@ -1,4 +1,4 @@
-"""Truth and detections as COCO JSON, the form that every detection tool opens."""
+"""Truth and detections as COCO JSON, the form that every detection tool opens, and event frames for pictures."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from netx_export.files import replace_file
+from training.config import DetectorTask
 from training.detection import CLASS_NAMES, Detections
+from training.sources import EvaluationSet
 from training.windows import Window
 
 
@@ -61,3 +65,19 @@ def _rounded(box: Any) -> list[float]:
 def _write(path: Path, content: Any) -> None:
     with replace_file(path) as temporary:
         temporary.write_text(json.dumps(content) + "\n")
+
+
+def write_frames(path: Path, data: EvaluationSet, task: DetectorTask, *, count: int = 6) -> None:
+    """Keep the event bins of a few windows for pictures: `images` (n,), `cubes` (n,T,C,H,W) without padding, `scale`.
+
+    Windows with most boxes come first, so that the pictures show something; ties keep their order.
+    """
+    order = sorted(range(len(data.windows)), key=lambda number: -data.windows[number].boxes.size)[:count]
+    height, width = (-(-side // task.scale) for side in task.sensor)
+    with replace_file(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            images=np.array([number + 1 for number in order]),
+            cubes=np.stack([data.windows[number].cube[..., :height, :width] for number in order]),
+            scale=np.array(task.scale),
+        )

@@ -1,0 +1,97 @@
+"""Price a run on a chip: energy, time, cores and chips, as a table, a web page, JSON and CSV."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import hw_profiles
+import netx_export
+from hw_profiles.run_frames import frames_of_run
+from lava_runtime.run_folder import Run, load_run
+from netx_export.command_line import exit_code
+from netx_export.errors import DoesNotFitError, RunError
+
+PROFILES = ("loihi1-davies2018", "loihi2", "algorithmic-45nm")
+
+EXAMPLES = """
+examples:
+  python energy_report.py                                     the newest run, on every profile
+  python energy_report.py runs/tiny-sim --profile loihi2      one run, one chip
+  python energy_report.py runs/tiny-sim --profile mine.toml   a chip of your own: docs/chips.md
+  python energy_report.py --check my.net --profile loihi2     does it fit? layer by layer, no run needed
+
+Writes report.json, cores.csv and report.html. What nobody published is listed as unpriced, never as zero.
+Exit codes: 0 done, 2 a mistake in the input or a network that does not fit.
+"""
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="energy_report.py",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "run", nargs="?", type=Path, help="a folder written by run_lava.py (default: the newest in runs/)"
+    )
+    parser.add_argument(
+        "--profile",
+        action="append",
+        metavar="NAME|FILE",
+        help=f"chip, may be repeated; known: {', '.join(hw_profiles.available())} (default: all of {', '.join(PROFILES)})",
+    )
+    parser.add_argument("--out", type=Path, help="folder of the report (default: <run>/report)")
+    parser.add_argument("--check", type=Path, metavar="NET", help="check whether a .net file fits, without a run")
+    parser.add_argument("--summary", action="store_true", help="print the figures of a finished report, write nothing")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Load the run, map, price, write, print."""
+    options = parse(arguments)
+    profiles = [hw_profiles.load(name) for name in options.profile or PROFILES]
+    if options.check is not None:
+        checks = [hw_profiles.check(netx_export.read(options.check), profile) for profile in profiles]
+        for found in checks:
+            hw_profiles.print_check(found)
+        return 0 if all(found.fits for found in checks) else DoesNotFitError.exit_code
+
+    folder = options.run or newest_run(Path("runs"))
+    run = load_run(folder, read_network=netx_export.read)
+    frames, scores = frames_of_run(folder), headline_scores(run)
+    reports = [
+        hw_profiles.report(run.trace, hw_profiles.map(run.graph, profile), profile, frames=frames, scores=scores)
+        for profile in profiles
+    ]
+    for report in reports:
+        hw_profiles.print_report(report)
+    if options.summary:
+        return 0
+    for path in hw_profiles.write_report(reports, options.out or folder / "report"):
+        print(path)
+    return 0
+
+
+def newest_run(runs: Path) -> Path:
+    """The folder of the run that was finished last."""
+    finished = sorted(runs.glob("**/run.json"), key=lambda path: path.stat().st_mtime)
+    if not finished:
+        raise RunError(f"{runs}/ holds no finished run; make one with: python run_lava.py --backend sim")
+    return finished[-1].parent
+
+
+def headline_scores(run: Run) -> dict[str, float]:
+    """AP50 of every form of the network that the run scored, by name."""
+    return {
+        f"AP50 {form}": score["ap50"]
+        for form, score in run.facts.get("scores", {}).items()
+        if score["ap50"] is not None
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))
