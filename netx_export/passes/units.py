@@ -120,8 +120,9 @@ def _fit(candidates: Sequence[Candidate], unit: float, rounding: Rounding) -> tu
 
 
 def _holds(scaled: FloatArray, exponent: int) -> bool:
-    mantissa = round_half_up(scaled / 2.0**exponent)
-    return bool(mantissa.min() >= fixedpoint.WEIGHT_MIN and mantissa.max() <= fixedpoint.WEIGHT_MAX)
+    # Rounding keeps the order, so the extremes decide.
+    lowest, highest = round_half_up(np.array([scaled.min(), scaled.max()]) / 2.0**exponent)
+    return bool(lowest >= fixedpoint.WEIGHT_MIN and highest <= fixedpoint.WEIGHT_MAX)
 
 
 def _squared_error(scaled: FloatArray, exponent: int) -> float:

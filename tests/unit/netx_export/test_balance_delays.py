@@ -88,7 +88,7 @@ def test_relays_are_shared_by_projections_of_one_source() -> None:
 
 def test_graded_input_cannot_be_relayed() -> None:
     with pytest.raises(
-        ExportError, match="needs a delay of 63 .* relays repeat 0/1 spikes only while this input is graded"
+        ExportError, match=r"needs a delay of 63 .* relays repeat 0/1 spikes only while this input is graded"
     ):
         BalanceDelays(relays=True).call(ladder(63, message_bits=8))
 

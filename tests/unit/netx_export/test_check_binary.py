@@ -46,8 +46,8 @@ def real_skip() -> nn.Module:
 def test_a_real_valued_skip_is_refused() -> None:
     with pytest.raises(
         NotBinaryError,
-        match="Conv 'conv3' reads a real-valued skip: real-valued currents of 'conv1' travelled on the wire.*Only 0/1 spikes cross "
-        "layers on hardware. Nearest spiking form: take it behind neuron 'spike1', so that the skip carries spikes",
+        match=r"Conv 'conv3' reads a real-valued skip: real-valued currents of 'conv1' travelled on the wire.*Only 0/1 spikes cross "
+        r"layers on hardware. Nearest spiking form: take it behind neuron 'spike1', so that the skip carries spikes",
     ):
         up_to("check binary", real_skip(), X)
 
@@ -59,7 +59,7 @@ def test_a_sum_of_currents_before_a_padded_convolution_is_refused() -> None:
     module = Function(
         forward, conv1=Conv(2, 3, 3, padding=1), conv2=Conv(2, 3, 3, padding=1), conv3=Conv(3, 3, 3, padding=1)
     )
-    with pytest.raises(NotBinaryError, match="'conv3' reads a real-valued skip.*put a spiking neuron behind it"):
+    with pytest.raises(NotBinaryError, match=r"'conv3' reads a real-valued skip.*put a spiking neuron behind it"):
         up_to("check binary", module, X)
 
 
@@ -67,7 +67,7 @@ def test_flattened_and_upsampled_currents_are_refused() -> None:
     flat = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), Neuron())
     with pytest.raises(
         NotBinaryError,
-        match="Flatten '1' reads a real-valued skip: real-valued currents of '0'.*put a spiking neuron behind it",
+        match=r"Flatten '1' reads a real-valued skip: real-valued currents of '0'.*put a spiking neuron behind it",
     ):
         up_to("check binary", flat, X[0])
     strided = nn.Sequential(Conv(2, 3, 3, stride=2), Up(scale_factor=2), Neuron())

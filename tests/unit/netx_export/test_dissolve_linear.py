@@ -163,7 +163,7 @@ def test_flattened_spikes_into_a_neuron_are_refused() -> None:
         lambda m, x: m.spike2(m.spike1(m.conv(x)).flatten(2)), conv=Conv(2, 2, 1), spike1=Neuron(), spike2=Neuron()
     )
     with pytest.raises(
-        ExportError, match="Flattened spikes of 'spike1' reach .* without a linear layer; flatten behind"
+        ExportError, match=r"Flattened spikes of 'spike1' reach .* without a linear layer; flatten behind"
     ):
         up_to("dissolve linear", module, X)
 

@@ -159,7 +159,7 @@ def test_the_check_stops_an_export_that_would_lie() -> None:
     module = wake(nn.Sequential(Conv(2, 3, 3), Crooked()))
     export(module, X)
     with pytest.raises(
-        ExportError, match="Pass 'trace' changed the function: population '1', step 0, sample 0.*0.0 in the torch"
+        ExportError, match=r"Pass 'trace' changed the function: population '1', step 0, sample 0.*0.0 in the torch"
     ):
         export(module, X, check=True)
 

@@ -74,7 +74,7 @@ def test_the_pass_that_changed_the_function_is_named() -> None:
         pipeline.apply(Spoil(), graph)
     assert list(pipeline.stages) == ["trace", "fold batch norm", "spoil"]
     with pytest.raises(
-        ExportError, match="'spoil' changed the function: output 'current'.*: value 0.75 in the torch module"
+        ExportError, match=r"'spoil' changed the function: output 'current'.*: value 0.75 in the torch module"
     ):
         pipeline.apply(Spoil(factor=1.0 + 1e-6), graph)
     pipeline.apply(Spoil(factor=1.0 + 1e-12), graph)

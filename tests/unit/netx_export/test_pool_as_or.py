@@ -12,8 +12,8 @@ from torch import nn  # noqa: E402
 
 from netx_export.errors import NotBinaryError  # noqa: E402
 from netx_export.float_graph import OrNode  # noqa: E402
-from netx_export.tracer import trace  # noqa: E402
 from netx_export.passes.pool_as_or import PoolAsOr  # noqa: E402
+from netx_export.tracer import trace  # noqa: E402
 from tests.unit.netx_export.networks import Conv, Function, Neuron, Norm, Pool, Up, events, wake  # noqa: E402
 from tests.unit.netx_export.passes import up_to  # noqa: E402
 from tests.unit.netx_export.same_function import assert_same  # noqa: E402
@@ -72,7 +72,7 @@ def test_a_pool_on_sums_of_spikes_is_refused() -> None:
 
     module = wake(Function(forward, conv=Conv(2, 2, 1), spike=Neuron(), pool=Pool(2)))
     with pytest.raises(
-        NotBinaryError, match="'pool' works on real values: sums of spikes or graded values of '.*' travelled"
+        NotBinaryError, match=r"'pool' works on real values: sums of spikes or graded values of '.*' travelled"
     ):
         up_to("pool as OR", module, X)
 

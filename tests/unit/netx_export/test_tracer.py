@@ -187,13 +187,14 @@ def product(m: Any, x: Any) -> Any:
 
 
 def chunked(m: Any, x: Any) -> Any:
-    a, b = torch.chunk(m.spike(m.conv(x)), 2, dim=2)
+    a, _b = torch.chunk(m.spike(m.conv(x)), 2, dim=2)
     return m.gate(a)
 
 
 PARTS = {"conv": Conv(2, 4, 1), "gate": Conv(2, 4, 1), "spike": Neuron(), "out": Conv(1, 1, 1)}
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize(
     ("module", "message"),
     [
@@ -245,7 +246,9 @@ def test_neurons_of_other_kinds_are_refused() -> None:
 
 def test_batch_norm_1d_over_time_is_refused() -> None:
     module = nn.Sequential(nn.Linear(6, 2), nn.BatchNorm1d(2), Neuron())
-    with pytest.raises(ExportError, match="'1' got .4, 2, 2. and takes its second axis for the channels; fold T and B"):
+    with pytest.raises(
+        ExportError, match=r"'1' got .4, 2, 2. and takes its second axis for the channels; fold T and B"
+    ):
         trace(module, events((4, 2, 6)))
 
 
@@ -261,7 +264,7 @@ def test_second_inputs_are_refused_and_unused_defaults_are_not() -> None:
             return x + y
 
     with pytest.raises(
-        ExportError, match="takes a second input 'y'; export takes modules with one input|could not be traced"
+        ExportError, match=r"takes a second input 'y'; export takes modules with one input|could not be traced"
     ):
         trace(Needed(), X)
 
