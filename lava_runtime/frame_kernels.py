@@ -52,9 +52,14 @@ def _scatter_conv(
                 for i in range(x_start[x], x_start[x + 1]):
                     for j in range(y_start[y], y_start[y + 1]):
                         row = weights[x_taps[i], y_taps[j], c]
-                        target = total[x_out[i], y_out[j]]
-                        for k in range(width):
-                            target[first + k] += row[k] * message
+                        target = total[x_out[i], y_out[j], first : first + width]
+                        # Plain indices from zero and a branch outside: loops that the compiler vectorises.
+                        if message == 1:
+                            for k in range(width):
+                                target[k] += row[k]
+                        else:
+                            for k in range(width):
+                                target[k] += row[k] * message
 
 
 @numba.njit(cache=True)
