@@ -278,7 +278,6 @@ def record(module: nn.Module, example: Any) -> FloatRun:
         raise ExportError(
             f"check=True compares whole samples, the example has shape {tuple(sample.shape)}; give (T,B,C,H,W)."
         )
-    twin = copy.deepcopy(module).double().cpu()
     spikes: dict[str, FloatArray] = {}
 
     def keep(path: str) -> Callable[[nn.Module, Any, torch.Tensor], None]:
@@ -287,11 +286,18 @@ def record(module: nn.Module, example: Any) -> FloatRun:
 
         return hook
 
-    for path, part in twin.named_modules():
-        if is_neuron(part):
-            part.register_forward_hook(keep(path))
-    with evaluating(twin), torch.no_grad():
-        returned = twin(sample.double().cpu())
+    try:
+        twin = copy.deepcopy(module).double().cpu()
+        for path, part in twin.named_modules():
+            if is_neuron(part):
+                part.register_forward_hook(keep(path))
+        with evaluating(twin), torch.no_grad():
+            returned = twin(sample.double().cpu())
+    except _USER_CODE_ERRORS as error:
+        raise ExportError(
+            f"{type(module).__name__} could not be run in float64 on a copy, which check=True needs: {type(error).__name__}: "
+            f"{error}. Let it work in the type of its input, or export without the check."
+        ) from error
     outputs = {name: _frames(value, sample) for name, value in _named(returned, "output") if value is not None}
     return FloatRun(spikes=spikes, outputs=outputs)
 

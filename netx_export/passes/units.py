@@ -16,6 +16,8 @@ from netx_export.graph import fixedpoint
 Rounding = Literal["maximum", "mse"]
 
 _MSE_TRIES = 3
+"""Steps of two by which least squared error may let outliers clip, the first of them none."""
+
 _CURRENT_LIMIT = fixedpoint.STATE_LIMIT >> fixedpoint.ACTIVATION_SHIFT
 """Currents are shifted left by 6 into 24-bit states: they wrap at 2**17."""
 
@@ -68,7 +70,7 @@ def choose_unit(
     Raises QuantisationError when no unit does.
     """
     base = gain if any(candidate.exact for candidate in candidates) else 1.0
-    shift = _finest(candidates, gain / base, None if threshold is None else threshold / base)
+    shift = _finest(candidates, gain / base, None if threshold is None else threshold / base, rounding)
     obstacle = ""
     while threshold is None or base * 2.0**-shift <= threshold:
         unit = base * 2.0**-shift
@@ -84,15 +86,23 @@ def choose_unit(
     raise _refusal(layer, gain, threshold, candidates, bias, obstacle)
 
 
-def _finest(candidates: Sequence[Candidate], gain: float, threshold: float | None) -> int:
-    """The s of the finest unit 2**-s worth trying: the projection with the smallest weights just fits 8 bits."""
+def _finest(candidates: Sequence[Candidate], gain: float, threshold: float | None, rounding: Rounding) -> int:
+    """The s of the finest unit 2**-s worth trying: the projection with the smallest weights just fits 8 bits.
+
+    By least squared error the unit may be finer still: then the outliers of that projection clip.
+    """
     # An identity must be a whole number of units: s is at least the number of binary digits of its fraction.
     fractions = [float(v).as_integer_ratio()[1].bit_length() - 1 for c in candidates if c.exact for v in c.weight.flat]
-    ranges = [c.largest * gain for c in candidates if c.largest > 0.0 and not c.exact]
-    if ranges:
-        shift = int(np.floor(np.log2((fixedpoint.WEIGHT_MAX + 0.5) / min(ranges))))
-        while round_half_up(np.float64(min(ranges) * 2.0**shift)) > fixedpoint.WEIGHT_MAX:
+    trained = [c for c in candidates if c.largest > 0.0 and not c.exact]
+    if trained:
+        narrow = min(trained, key=lambda candidate: candidate.largest)
+        largest = narrow.largest * gain
+        shift = int(np.floor(np.log2((fixedpoint.WEIGHT_MAX + 0.5) / largest)))
+        while round_half_up(np.float64(largest * 2.0**shift)) > fixedpoint.WEIGHT_MAX:
             shift -= 1
+        if rounding == "mse":
+            errors = [_squared_error(narrow.weight * gain * 2.0 ** (shift + e), 0) / 4.0**e for e in range(_MSE_TRIES)]
+            shift += int(np.argmin(errors))
     else:
         # Identities alone, or no weights at all: 64 units per spike, or to the threshold.
         shift = 6 if threshold is None else int(np.floor(np.log2(64.0 / threshold)))

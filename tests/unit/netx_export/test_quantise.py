@@ -210,6 +210,26 @@ def test_min_mse_clips_outliers() -> None:
     assert best.incoming["layer"][0].synapse.kernel.exponent < plain.incoming["layer"][0].synapse.kernel.exponent
 
 
+def test_min_mse_chooses_a_finer_unit_for_a_single_projection() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(2, 4000)) * 0.01
+    weight[0, 0] = 0.0646
+    graph = ProjectionGraph(
+        populations=(
+            FloatPopulation(id="input", shape=(4000, 1, 1), neuron=Input()),
+            FloatPopulation(id="layer", shape=(2, 1, 1), neuron=FloatReadout()),
+        ),
+        projections=(FloatProjection(src="input", dst="layer", synapse=FloatDense(weight=weight)),),
+    )
+    found = {}
+    for rounding in ("maximum", "mse"):
+        kernel = (integers := Quantise(rounding=rounding).call(graph)).projections[0].synapse.kernel  # type: ignore[arg-type]
+        unit = integers.by_id["layer"].neuron.unit  # type: ignore[union-attr]
+        found[rounding] = (unit, float(np.square(kernel.mantissa * 2.0**kernel.exponent * unit - weight).sum()))
+    assert found["mse"][0] < found["maximum"][0]
+    assert found["mse"][1] < found["maximum"][1]
+
+
 def test_no_sum_of_currents_can_wrap() -> None:
     count = 3000
     populations = (

@@ -288,6 +288,16 @@ def test_examples_must_fit(example: Any, bits: int, message: str) -> None:
         trace(nn.Sequential(Conv(2, 2, 1)), example, input_bits=bits)
 
 
+def test_record_needs_a_module_that_works_in_float64() -> None:
+    single = torch.ones(1, 2, 2)
+    module = Function(lambda m, x: torch.mm(single[0], x[0, 0, 0, :2, :2]))
+    with pytest.raises(
+        ExportError,
+        match=r"Function could not be run in float64 on a copy, which check=True needs: RuntimeError: .*the type of",
+    ):
+        record(module, X)
+
+
 def test_record_needs_whole_samples() -> None:
     with pytest.raises(ExportError, match="check=True compares whole samples"):
         record(nn.Sequential(nn.Conv2d(2, 2, 1)), X[0])
