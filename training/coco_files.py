@@ -70,9 +70,13 @@ def _write(path: Path, content: Any) -> None:
 def write_frames(path: Path, data: EvaluationSet, task: DetectorTask, *, count: int = 6) -> None:
     """Keep the event bins of a few windows for pictures: `images` (n,), `cubes` (n,T,C,H,W) without padding, `scale`.
 
-    Windows with most boxes come first, so that the pictures show something; ties keep their order.
+    From every recording in turn the window with most boxes, so that the pictures show different scenes.
     """
-    order = sorted(range(len(data.windows)), key=lambda number: -data.windows[number].boxes.size)[:count]
+    by_recording: dict[str, list[int]] = {}
+    for number in sorted(range(len(data.windows)), key=lambda number: -data.windows[number].boxes.size):
+        by_recording.setdefault(data.windows[number].name, []).append(number)
+    ranked = sorted((rank, number) for numbers in by_recording.values() for rank, number in enumerate(numbers))
+    order = [number for _, number in ranked[:count]]
     height, width = (-(-side // task.scale) for side in task.sensor)
     with replace_file(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(

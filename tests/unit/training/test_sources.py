@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from netx_export.errors import ConfigError, RecordingError
-from training.coco_files import write_coco
+from training.coco_files import write_coco, write_frames
 from training.config import DetectorTask
 from training.detection import Detections
 from training.event_files import write_dat
@@ -95,6 +95,20 @@ def test_coco_json_scores_perfect_detections_as_perfect(tmp_path: Path) -> None:
     nothing = score_windows(EvaluationSet(windows=data.windows[:0], labelled=True, origin=""), [])
     assert nothing.to_json()["ap50"] is None
     assert json.loads((tmp_path / "truth.json").read_text())["images"][0]["file_name"].startswith("seed5000100@")
+
+
+def test_pictures_show_different_recordings(tmp_path: Path) -> None:
+    data = open_windows(None, TASK, limit=34, seed=5_000_100)
+    write_frames(tmp_path / "frames.npz", data, TASK, count=4)
+    with np.load(tmp_path / "frames.npz") as kept:
+        images, cubes = kept["images"], kept["cubes"]
+    assert cubes.shape == (4, 5, 4, 120, 152)
+    names = [data.windows[image - 1].name for image in images]
+    assert len(set(names[:3])) == len({window.name for window in data.windows}) == 3
+    assert (cubes[0] == data.windows[images[0] - 1].cube[..., :120, :152]).all()
+    first = (tmp_path / "frames.npz").read_bytes()
+    write_frames(tmp_path / "frames.npz", data, TASK, count=4)
+    assert (tmp_path / "frames.npz").read_bytes() == first
 
 
 def test_unlabelled_windows_leave_no_truth(tmp_path: Path) -> None:
