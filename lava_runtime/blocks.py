@@ -153,8 +153,3 @@ class Lowered:
     wires: tuple[Wire, ...]
     speaker: dict[str, str]
     """Population id -> name of the block that emits its spikes or values."""
-
-    @property
-    def sources(self) -> tuple[SourceBlock, ...]:
-        """The blocks that play inputs."""
-        return tuple(block for block in self.blocks.values() if isinstance(block, SourceBlock))

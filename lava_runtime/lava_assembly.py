@@ -31,6 +31,7 @@ from lava_runtime.blocks import (
 )
 from lava_runtime.lava.processes import CurrentSink, FanIn, GradedSource, SpikeSink, SpikeSource, StateSink
 from lava_runtime.recorder import Ledger
+from netx_export.graph import Graph, is_spiking
 
 Process = Any
 """An `AbstractProcess`; lava-nc ships no types."""
@@ -51,11 +52,15 @@ class Assembly:
     """One process of every connected part; Lava runs what it can reach from the process it is told to run."""
 
 
-def play_frames(inputs: npt.NDArray[np.int32], *, message_bits: int) -> npt.NDArray[Any]:
-    """(T,B,C,H,W) as the frames of a source (B*T,W,H,C), samples back to back."""
-    steps, samples, channels, height, width = inputs.shape
-    frames = np.ascontiguousarray(inputs.transpose(1, 0, 4, 3, 2), np.int32 if message_bits else np.uint8)
-    return frames.reshape(samples * steps, width, height, channels)
+def source_frames(graph: Graph, inputs: Mapping[str, npt.NDArray[np.int32]]) -> dict[str, npt.NDArray[Any]]:
+    """Inputs (T,B,C,H,W) as the frames of their sources (B*T,W,H,C), samples back to back."""
+    frames: dict[str, npt.NDArray[Any]] = {}
+    for population in graph.inputs:
+        steps, samples, channels, height, width = inputs[population.id].shape
+        played = inputs[population.id].transpose(1, 0, 4, 3, 2)
+        dtype = np.uint8 if is_spiking(population.neuron) else np.int32
+        frames[population.id] = np.ascontiguousarray(played, dtype).reshape(samples * steps, width, height, channels)
+    return frames
 
 
 def assemble(
@@ -98,13 +103,14 @@ def assemble(
 
 
 def connected_heads(lowered: Lowered) -> list[str]:
-    """The first block of each connected part of the network."""
+    """The first block of each connected part of the network; an input that nobody reads needs no process."""
     part = {name: name for name in lowered.blocks}
     for wire in lowered.wires:
         kept, joined = part[wire.src], part[wire.dst]
         if kept != joined:
             part = {name: kept if head == joined else head for name, head in part.items()}
-    return list(dict.fromkeys(part.values()))
+    wired = {name for wire in lowered.wires for name in (wire.src, wire.dst)}
+    return list(dict.fromkeys(head for name, head in part.items() if name in wired))
 
 
 def _lif_sinks(process: Process, block: LifBlock, ledger: Ledger, edges: BoardEdges | None) -> list[Process]:

@@ -44,7 +44,7 @@ class Backend:
 
         from lava_runtime.frame_kernels import compile_kernels
         from lava_runtime.lava.models import CompiledSimCfg
-        from lava_runtime.lava_assembly import assemble, play_frames
+        from lava_runtime.lava_assembly import assemble, source_frames
         from lava_runtime.lava_runner import run_network
 
         compiled = self._models == "compiled"
@@ -52,11 +52,7 @@ class Backend:
         with tempfile.TemporaryDirectory(prefix="basalt-sim-") as folder:
             record = RunRecord(graph=graph, inputs=inputs, probes=probes, folder=Path(folder))
             lowered = (lower_compact if compiled else lower_portable)(graph, steps=record.schedule.steps)
-            frames = {
-                block.population: play_frames(inputs[block.population], message_bits=block.message_bits)
-                for block in lowered.sources
-            }
-            assembly = assemble(lowered, frames, record.ledgers, self_recording=compiled)
+            assembly = assemble(lowered, source_frames(graph, inputs), record.ledgers, self_recording=compiled)
             for head in assembly.heads:
                 run_network(
                     head,

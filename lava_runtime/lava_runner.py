@@ -7,15 +7,18 @@ runtime waits for them; so the parent polls instead of blocking, and ends the pr
 from __future__ import annotations
 
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from ctypes import c_longlong
+from io import StringIO
 from types import FrameType
 from typing import Any
 
 from lava.magma.core.run_conditions import RunSteps
+from lava.magma.runtime.mgmt_token_enums import MGMT_RESPONSE, enum_equal
 from tqdm import tqdm
 
 from netx_export.errors import RunError
@@ -25,6 +28,7 @@ CHANNEL_SLOTS = 2
 of 64 makes every message visit 64 places in memory and fills /dev/shm."""
 
 POLL_SECONDS = 0.02
+LATE_SECONDS = 5.0
 
 
 def run_network(process: Any, run_config: Any, *, steps: int, counter: c_longlong, progress: bool, what: str) -> None:
@@ -36,13 +40,19 @@ def run_network(process: Any, run_config: Any, *, steps: int, counter: c_longlon
         finished = False
         counter.value = 0
         try:
-            with _children_ignore_interrupt():
+            # Lava prints the traceback of a process that cannot start; the exception says the same.
+            with _children_ignore_interrupt(), redirect_stdout(StringIO()):
                 process.create_runtime(run_cfg=run_config, compile_config={"pypy_channel_size": CHANNEL_SLOTS})
             process.run(condition=RunSteps(num_steps=steps, blocking=False))
             _watch(process.runtime, steps=steps, counter=counter, progress=progress, what=what)
             process.wait()
             process.stop()
             finished = True
+        except OSError as error:
+            raise RunError(
+                f"The Lava processes could not be started or reached: {error}. They write into {tempfile.gettempdir()} and "
+                "share memory in /dev/shm; make room there, or record less."
+            ) from None
         finally:
             if not finished and process.runtime is not None:
                 _abandon(process.runtime)
@@ -61,10 +71,20 @@ def _watch(runtime: Any, *, steps: int, counter: c_longlong, progress: bool, wha
                 )
             bar.update(max(0, counter.value - bar.n))
             time.sleep(POLL_SECONDS)
+        if any(enum_equal(port.peek(), MGMT_RESPONSE.ERROR) for port in answers):
+            raise RunError(f"A Lava process failed near step {counter.value} of {steps}: {_late_failure(runtime)}.")
+        bar.update(steps - bar.n)
+
+
+def _late_failure(runtime: Any) -> str:
+    """What the failed process says; it tells the runtime that it failed before it tells us why."""
+    deadline = time.monotonic() + LATE_SECONDS
+    while time.monotonic() < deadline:
         failure = _first_failure(runtime)
         if failure is not None:
-            raise RunError(f"A Lava process failed: {failure}.")
-        bar.update(steps - bar.n)
+            return failure
+        time.sleep(POLL_SECONDS)
+    return "it did not say why"
 
 
 def _first_failure(runtime: Any) -> str | None:
@@ -73,6 +93,8 @@ def _first_failure(runtime: Any) -> str | None:
         if actor.exception is not None:
             error, _ = actor.exception
             return f"{type(error).__name__}: {error}"
+        if actor.exitcode == -signal.SIGBUS:
+            return f"process {actor.pid} found no room in /dev/shm, where messages lie"
         if actor.exitcode not in (None, 0):
             return f"process {actor.pid} ended with exit code {actor.exitcode}"
     return None

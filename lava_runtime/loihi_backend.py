@@ -73,18 +73,16 @@ class Backend:
         from lava.magma.core.run_configs import Loihi2HwCfg
         from lava.utils import loihi2_profiler
 
-        from lava_runtime.lava_assembly import assemble, board_edges, play_frames
+        from lava_runtime.lava_assembly import assemble, board_edges, source_frames
         from lava_runtime.lava_runner import run_network
 
         with tempfile.TemporaryDirectory(prefix="basalt-loihi2-") as folder:
             record = RunRecord(graph=graph, inputs=inputs, probes=probes, folder=Path(folder))
             steps = record.schedule.hardware_steps
             lowered = lower_portable(graph, steps=record.schedule.steps)
-            frames = {
-                block.population: play_frames(inputs[block.population], message_bits=block.message_bits)
-                for block in lowered.sources
-            }
-            assembly = assemble(lowered, frames, record.ledgers, self_recording=False, edges=board_edges())
+            assembly = assemble(
+                lowered, source_frames(graph, inputs), record.ledgers, self_recording=False, edges=board_edges()
+            )
             if len(assembly.heads) > 1:
                 raise RunError(
                     f"The network falls into {len(assembly.heads)} parts that are not connected; a board runs one at a "

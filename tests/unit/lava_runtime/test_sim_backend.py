@@ -27,6 +27,7 @@ from lava.proc.lif.process import LIF, LIFReset
 import lava_runtime
 from lava_runtime import Probes, Trace, frame_kernels
 from lava_runtime.lava.models import CompiledSimCfg
+from lava_runtime.recorder import Recorder
 from netx_export.errors import RunError
 from netx_export.graph import Conv, Graph, Input, Lif, Population, Projection
 from tests.unit.lava_runtime.lava_networks import graded, kernel, many_features, spikes
@@ -135,6 +136,44 @@ def test_a_process_that_dies_is_one_error(monkeypatch: pytest.MonkeyPatch) -> No
         RunError, match=r"A Lava process failed near step \d+ of 17: process \d+ ended with exit code -9"
     ):
         lava_runtime.run(graph, spikes(graph), backend="sim")
+
+
+def test_a_failure_that_leaves_no_neighbour_waiting_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(self: Recorder, step: int, values: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    graph = many_features()
+    monkeypatch.setattr(Recorder, "values", failing)
+    with pytest.raises(
+        RunError, match=r"A Lava process failed near step \d+ of 17: OSError: \[Errno 28\] No space left"
+    ):
+        lava_runtime.run(graph, spikes(graph), backend="sim")
+
+
+def test_a_process_that_cannot_start_is_one_error(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def failing(self: Recorder, ledger: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    graph = many_features()
+    monkeypatch.setattr(Recorder, "__init__", failing)
+    with pytest.raises(
+        RunError, match=r"could not be started or reached: \[Errno 28\] No space left on device\. They write"
+    ):
+        lava_runtime.run(graph, spikes(graph), backend="sim")
+    assert capfd.readouterr().out == ""
+
+
+def test_an_input_that_nobody_reads() -> None:
+    one = many_features()
+    graph = Graph(
+        populations=(Population(id="spare", shape=(1, 2, 2), neuron=Input()), *one.populations),
+        projections=one.projections,
+        steps=4,
+    )
+    inputs = {"in": spikes(one), "spare": np.ones((4, 3, 1, 2, 2), np.int32)}
+    check_equal(lava_runtime.run(graph, inputs, backend="sim"), lava_runtime.run(graph, inputs))
 
 
 LONG_RUN = """
