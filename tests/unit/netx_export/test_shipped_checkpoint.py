@@ -9,11 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from netx_export.exporter import export_with_stages  # noqa: E402
+from netx_export.exporter import export, export_with_stages  # noqa: E402
 from netx_export.float_run import float_run  # noqa: E402
-from netx_export.graph import Conv, Lif, Readout  # noqa: E402
+from netx_export.graph import Conv, Lif, Or, Readout  # noqa: E402
 from tests.unit.netx_export.integer_run import integer_run  # noqa: E402
 from training.checkpoints.files import load_model  # noqa: E402
+from training.config import FULL  # noqa: E402
+from training.models.spiking_centernet import SpikingCenterNet  # noqa: E402
 from training.sources import open_windows  # noqa: E402
 
 CHECKPOINT = Path(__file__).resolve().parents[3] / "training" / "checkpoints" / "tiny.safetensors"
@@ -48,3 +50,16 @@ def test_the_tiny_checkpoint_exports_and_fires_like_the_float_network() -> None:
         assert isinstance(neuron, Readout)
         real = (sent[name] * neuron.unit).mean(axis=0)
         assert float(np.corrcoef(real.ravel(), values.mean(axis=0).ravel())[0, 1]) > 0.8, name
+
+
+def test_the_full_network_has_the_published_size() -> None:
+    # Spiking CenterNet at 320x256: 26 PLIF layers with 8,966,080 neurons; depthwise + pointwise merged, 17.36 M weights.
+    module = SpikingCenterNet(FULL.model).eval()
+    graph = export(module, np.zeros((1, 1, 4, 256, 320), np.float32), steps=5)
+    neurons = [population for population in graph.populations if isinstance(population.neuron, Lif)]
+    assert len(neurons) == 26
+    assert sum(population.size for population in neurons) == 8_966_080
+    weights = sum(
+        p.synapse.kernel.mantissa.size for p in graph.projections if not isinstance(graph.by_id[p.dst].neuron, Or)
+    )
+    assert weights == 17_364_128
