@@ -43,8 +43,8 @@ class Backend:
         from lava.magma.core.run_configs import Loihi2SimCfg
 
         from lava_runtime.frame_kernels import compile_kernels
-        from lava_runtime.lava.models import CompiledSimCfg
         from lava_runtime.lava_assembly import assemble, source_frames
+        from lava_runtime.lava_run_config import CompiledSimCfg
         from lava_runtime.lava_runner import run_network
 
         compiled = self._models == "compiled"

@@ -1,7 +1,7 @@
 """Process models on compiled kernels: for this project's processes and, on request, for Lava's own.
 
-The models of Lava's Conv, Dense, LIF and LIFReset compute what Lava's fixed-point models compute, bit for bit, and
-are chosen through the run configuration `CompiledSimCfg`.
+The models of Lava's Conv, Dense, Sparse, LIF and LIFReset compute what Lava's fixed-point models compute, bit for bit, and
+are chosen through the run configuration `lava_runtime.lava_run_config.CompiledSimCfg`.
 """
 # mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False
 
@@ -18,12 +18,13 @@ from lava.magma.core.model.py.model import PyLoihiProcessModel
 from lava.magma.core.model.py.ports import PyInPort, PyOutPort, PyRefPort
 from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.resources import CPU
-from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from lava.proc.conv.process import Conv
 from lava.proc.dense.process import Dense
 from lava.proc.lif.process import LIF, LIFReset
+from lava.proc.sparse.process import Sparse
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
+from scipy.sparse import csr_matrix
 
 from lava_runtime import frame_kernels
 from lava_runtime.blocks import Branch
@@ -236,20 +237,18 @@ def _pair(values: np.ndarray[Any, Any]) -> tuple[int, int]:
     return (int(values[0]), int(values[1]))
 
 
-@implements(proc=Dense, protocol=LoihiProtocol)
-@requires(CPU)
-class PyDenseModelCompiled(PyLoihiProcessModel):
-    """Lava's fixed-point Dense, event by event."""
+class _CompiledMatrix(PyLoihiProcessModel):
+    """Lava's fixed-point Dense or Sparse, event by event."""
 
     s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.uint8)
     a_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=16)
     a_buff: np.ndarray[Any, Any] = LavaPyType(np.ndarray, np.int32, precision=16)
-    weights: np.ndarray[Any, Any] = LavaPyType(np.ndarray, np.int32, precision=8)
     num_message_bits: np.ndarray[Any, Any] = LavaPyType(np.ndarray, np.int8, precision=5)
+    weights: Any
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self._rows: npt.NDArray[np.int32] | None = None
+        self._ready = False
         self._exponent: int = proc_params.get("weight_exp", 0)
 
     def run_spk(self) -> None:
@@ -258,13 +257,13 @@ class PyDenseModelCompiled(PyLoihiProcessModel):
         frame = self.s_in.recv()
         if int(self.num_message_bits.item()) == 0:
             frame = (frame != 0).view(np.uint8)
-        if self._rows is None:
+        if not self._ready:
             bits: int = self.proc_params.get("num_weight_bits", 8)
             mode = self.proc_params.get("sign_mode") or determine_sign_mode(self.weights)
-            weights = truncate_weights(clip_weights(self.weights, mode, num_bits=8), mode, bits)
-            self._rows = np.ascontiguousarray(weights.T, np.int32)
+            self._prepare(truncate_weights(clip_weights(self.weights, mode, num_bits=8), mode, bits))
+            self._ready = True
         self.a_buff.fill(0)
-        frame_kernels.scatter_rows(frame, self._rows, self.a_buff)
+        self._add(frame)
         if self._exponent > 0:
             np.left_shift(self.a_buff, self._exponent, out=self.a_buff)
         elif self._exponent < 0:
@@ -272,7 +271,37 @@ class PyDenseModelCompiled(PyLoihiProcessModel):
 
     def on_var_update(self) -> None:
         """A Var was set: prepare the weights again."""
-        self._rows = None
+        self._ready = False
+
+
+@implements(proc=Dense, protocol=LoihiProtocol)
+@requires(CPU)
+class PyDenseModelCompiled(_CompiledMatrix):
+    """Lava's Dense, the weights transposed so that a spike adds one row."""
+
+    weights: np.ndarray[Any, Any] = LavaPyType(np.ndarray, np.int32, precision=8)
+
+    def _prepare(self, weights: np.ndarray[Any, Any]) -> None:
+        self._rows = np.ascontiguousarray(weights.T, np.int32)
+
+    def _add(self, frame: FrameArray) -> None:
+        frame_kernels.scatter_rows(frame, self._rows, self.a_buff)
+
+
+@implements(proc=Sparse, protocol=LoihiProtocol)
+@requires(CPU)
+class PySparseModelCompiled(_CompiledMatrix):
+    """Lava's Sparse, stored by columns so that a spike visits its own synapses."""
+
+    weights: csr_matrix = LavaPyType(csr_matrix, np.int32, precision=8)
+
+    def _prepare(self, weights: csr_matrix) -> None:
+        columns = weights.tocsc()
+        self._columns = [part.astype(np.int32) for part in (columns.indptr, columns.indices, columns.data)]
+
+    def _add(self, frame: FrameArray) -> None:
+        start, target, weight = self._columns
+        frame_kernels.scatter_columns(frame, start, target, weight, self.a_buff)
 
 
 class _CompiledLif(PyLoihiProcessModel):
@@ -355,26 +384,3 @@ class PyLifResetModelCompiled(_CompiledLif):
 
     def _resets(self) -> bool:
         return bool(self.time_step % self._interval == self._offset)
-
-
-COMPILED_MODELS: dict[type, type] = {
-    Conv: PyConvModelCompiled,
-    Dense: PyDenseModelCompiled,
-    LIF: PyLifModelCompiled,
-    LIFReset: PyLifResetModelCompiled,
-}
-"""This project's models of Lava's processes, for `exception_proc_model_map` of a run configuration."""
-
-
-class CompiledSimCfg(Loihi2SimCfg):
-    """Lava's CPU simulator with this project's models wherever there is one, Lava's fixed-point models elsewhere."""
-
-    def __init__(self) -> None:
-        super().__init__(select_tag="fixed_pt", exception_proc_model_map=dict(COMPILED_MODELS))
-
-    def select(self, proc: Any, proc_models: list[type]) -> type:
-        """The model of `proc`; a FanIn gets one with as many ports as it has."""
-        if isinstance(proc, FanIn):
-            return fan_in_model(len(proc.proc_params["sources"]))
-        chosen: type = super().select(proc, proc_models)
-        return chosen

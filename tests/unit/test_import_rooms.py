@@ -18,6 +18,7 @@ LAVA_MODULES = {
     "lava_runtime/lava/models.py",
     "lava_runtime/lava_assembly.py",
     "lava_runtime/lava_backend.py",
+    "lava_runtime/lava_run_config.py",
     "lava_runtime/lava_runner.py",
     "lava_runtime/loihi_backend.py",
 }

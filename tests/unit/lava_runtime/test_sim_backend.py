@@ -23,10 +23,11 @@ from lava.proc.dense.process import Dense as LavaDense
 from lava.proc.io.sink import RingBuffer as Sink
 from lava.proc.io.source import RingBuffer as Source
 from lava.proc.lif.process import LIF, LIFReset
+from lava.proc.sparse.process import Sparse as LavaSparse
 
 import lava_runtime
 from lava_runtime import Probes, Trace, frame_kernels
-from lava_runtime.lava.models import CompiledSimCfg
+from lava_runtime.lava_run_config import CompiledSimCfg
 from lava_runtime.recorder import Recorder
 from netx_export.errors import RunError
 from netx_export.graph import Conv, Graph, Input, Lif, Population, Projection
@@ -222,8 +223,8 @@ def test_an_interrupted_run_leaves_no_orphans(number: signal.Signals, tmp_path: 
     assert list(tmp_path.glob("basalt-sim-*")) == []
 
 
-def _run_lavas_own(config: object, signs: str) -> np.ndarray:
-    """Source -> Conv -> LIFReset -> Dense -> LIF -> sink, all of lava.proc, without anything of ours in the network."""
+def _run_lavas_own(config: object, signs: str, density: float) -> np.ndarray:
+    """Source -> Conv -> LIFReset -> Dense or Sparse -> LIF -> sink, all of lava.proc, without anything of ours in the network."""
     rng = np.random.default_rng(2)
     low, high = {"mixed": (-90, 120), "excitatory": (0, 12)}[signs]
     source = Source(data=(rng.random((6, 5, 2, 30)) < 0.3).astype(np.int32))
@@ -239,7 +240,9 @@ def _run_lavas_own(config: object, signs: str) -> np.ndarray:
         shape=conv.output_shape, vth=60, du=700, dv=300, bias_mant=50, bias_exp=-2, reset_interval=7, reset_offset=3
     )
     count = int(np.prod(conv.output_shape))
-    dense = LavaDense(weights=rng.integers(low, high, (9, count)), weight_exp=-2, num_weight_bits=7)
+    weights = rng.integers(low, high, (9, count)) * (rng.random((9, count)) < density)
+    matrix = LavaDense if density == 1 else LavaSparse
+    dense = matrix(weights=weights, weight_exp=-2 if density == 1 else 1, num_weight_bits=7)
     second = LIF(shape=(9,), vth=40, du=4095, dv=200)
     sink = Sink(shape=(9,), buffer=30)
     source.s_out.connect(conv.s_in)
@@ -253,10 +256,10 @@ def _run_lavas_own(config: object, signs: str) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize("signs", ["mixed", "excitatory"])
-def test_our_models_serve_any_lava_network(signs: str) -> None:
+@pytest.mark.parametrize(("signs", "density"), [("mixed", 1), ("excitatory", 1), ("mixed", 0.2)])
+def test_our_models_serve_any_lava_network(signs: str, density: float) -> None:
     frame_kernels.compile_kernels()
-    stock = _run_lavas_own(Loihi2SimCfg(select_tag="fixed_pt"), signs)
-    ours = _run_lavas_own(CompiledSimCfg(), signs)
+    stock = _run_lavas_own(Loihi2SimCfg(select_tag="fixed_pt"), signs, density)
+    ours = _run_lavas_own(CompiledSimCfg(), signs, density)
     np.testing.assert_array_equal(ours, stock)
     assert 5 < int(stock[:, :30].sum()) < 250
