@@ -107,7 +107,7 @@ class _Record:
         }
         self._u = {name: np.zeros((rows, *by_id[name].shape), np.int32) for name in self.states}
         self._v = {name: np.zeros((rows, *by_id[name].shape), np.int32) for name in self.states}
-        self._counts = {p.id: np.zeros((p.shape[1], p.shape[2], p.shape[0]), np.int64) for p in graph.populations}
+        self._counts = {p.id: np.zeros(p.shape, np.int64) for p in graph.populations}
         self._sample_spikes = {p.id: np.zeros(samples, np.int64) for p in graph.populations}
 
     def add_inputs(self, first: int, chunk: Inputs, lists: dict[str, SpikeLists]) -> None:
@@ -154,9 +154,7 @@ class _Record:
             steps=self._steps,
             samples=self._samples,
             outputs=self._outputs,
-            spike_counts={
-                name: np.ascontiguousarray(counts.transpose(2, 0, 1)) for name, counts in self._counts.items()
-            },
+            spike_counts=self._counts,
             sample_spikes=self._sample_spikes,
             warm_up=warm_up,
             drain=drain,

@@ -68,7 +68,7 @@ class SpikeLists:
         return lengths
 
     def add_counts(self, counts: npt.NDArray[np.int64]) -> None:
-        """Add every neuron's spikes to `counts` (H,W,C)."""
+        """Add every neuron's spikes to `counts` (C,H,W)."""
         count_events(self.start, self.events, counts)
 
     def write_raster(self, raster: Array, *, first: int) -> None:
@@ -105,16 +105,17 @@ def encode_messages(
 
 @compiled
 def count_events(start: npt.NDArray[np.int32], events: npt.NDArray[np.int32], counts: npt.NDArray[np.int64]) -> None:
-    """Add every event to counts (H,W,C)."""
+    """Add every event to counts (C,H,W)."""
     B, T, H, _ = start.shape
-    W, C = counts.shape[1], counts.shape[2]
-    flat = counts.reshape(H, W * C)
-    for b in range(B):
-        for t in range(T):
-            for y in range(H):
+    C, W = counts.shape[0], counts.shape[2]
+    # A row of all channels stays in the cache while every step and sample adds to it.
+    for y in range(H):
+        for b in range(B):
+            for t in range(T):
                 base = ((b * T + t) * H + y) * W * C
-                for i in range(start[b, t, y, W]):
-                    flat[y, events[base + i]] += 1
+                for x in range(W):
+                    for i in range(start[b, t, y, x], start[b, t, y, x + 1]):
+                        counts[events[base + i] - x * C, y, x] += 1
 
 
 @compiled
@@ -126,6 +127,6 @@ def mark_events(start: npt.NDArray[np.int32], events: npt.NDArray[np.int32], ras
         for t in range(T):
             for y in range(H):
                 base = ((b * T + t) * H + y) * W * C
-                for i in range(start[b, t, y, W]):
-                    event = events[base + i]
-                    raster[b * T + t, event % C, y, event // C] = 1
+                for x in range(W):
+                    for i in range(start[b, t, y, x], start[b, t, y, x + 1]):
+                        raster[b * T + t, events[base + i] - x * C, y, x] = 1
