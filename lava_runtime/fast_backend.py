@@ -42,7 +42,7 @@ class Backend:
             )
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
             raise RunError(f"Backend 'fast': threads is {threads!r}; give a whole number >= 1.")
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or _usable_cores()
 
     def run(self, graph: Graph, inputs: Inputs, probes: Probes, *, progress: bool) -> Trace:
         """The Trace of `inputs` (T,B,C,H,W), B samples back to back."""
@@ -83,6 +83,11 @@ class Backend:
                     bar.update()
         warm_up, drain = idle_spikes(plan, steps)
         return record.trace(warm_up, drain)
+
+
+def _usable_cores() -> int:
+    # Linux knows which cores this process may use; elsewhere all of them count.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _samples_together(plan: Plan, steps: int, samples: int) -> int:

@@ -205,7 +205,11 @@ def _plan_projection(graph: Graph, projection: Projection, target: Shape, aligne
         laid = grouped.transpose(3, 4, 0, 2, 1)
         pixels = 1
     row[column.PLAIN] = bits == 0 and (conv is None or conv.groups == 1)
-    row[column.WHOLE] = row[column.PLAIN] and channels == source.shape[0]
+    whole = channels == source.shape[0]
+    row[column.TWIN] = bits == 0 and whole and conv is not None and row[column.GROUP_IN] == row[column.GROUP_OUT] == 1
+    if row[column.TWIN]:
+        row[column.PLAIN] = 0
+    row[column.WHOLE] = whole and (row[column.PLAIN] or row[column.TWIN])
     row[column.VALUES] = bits > 0
     flat = laid.reshape(-1, laid.shape[-1])
     packed = pack_rows(flat) if row[column.PLAIN] else flat.astype(np.int8)

@@ -54,8 +54,9 @@ EXPONENT: Final = 24
 WRAP: Final = 25  # 1 where the sum may reach 24 bits and wraps
 LAST_OF_SUM: Final = 26  # 0 where the next projection continues the same sum
 PLAIN: Final = 27  # 1 for 0/1 spikes into all output channels: packed rows
-WHOLE: Final = 28  # 1 where PLAIN, from all channels of the source: whole runs of events
-COLUMNS: Final = 29
+WHOLE: Final = 28  # 1 where PLAIN or TWIN, from all channels of the source: whole runs of events
+TWIN: Final = 29  # 1 for 0/1 spikes from each channel to its twin: depthwise, one-to-one
+COLUMNS: Final = 30
 
 _LINE: Final = 6
 _MANY: Final = 1 << 48
@@ -226,6 +227,34 @@ def add_plain(
 
 
 @inlined
+def add_twins(
+    first: int,
+    last: int,
+    lines: Int64s,
+    columns: Int32s,
+    channels: int,
+    weights: npt.NDArray[np.int8],
+    first_weight: int,
+    t: int,
+    x: int,
+    total: Int32s,
+) -> None:
+    """total[c] = sum over the taps of lines first..last at column x of w[tap,c] where channel c spiked."""
+    for o in range(total.size):
+        total[o] = 0
+    for line in range(first, last):
+        at = _LINE * line
+        place = lines[at + 4] + 3 * x
+        start = carray(int32_pointer(lines[at] + t * lines[at + 1]), (_MANY,))
+        events = carray(int32_pointer(lines[at + 2] + t * lines[at + 3]), (_MANY,))
+        weight = first_weight + lines[at + 5] + columns[place + 2]
+        for source_x in range(columns[place], columns[place + 1]):
+            for i in range(start[source_x], start[source_x + 1]):
+                event = events[i]
+                total[event - source_x * channels] += weights[weight + event]
+
+
+@inlined
 def add_general(
     weights: npt.NDArray[np.int8],
     first: int,
@@ -272,12 +301,13 @@ def pixel_current(
     line = 0
     fresh = True
     for p in range(table.shape[0]):
-        if t >= table[p, LAG]:
+        arrives = t >= table[p, LAG]
+        if arrives and table[p, TWIN] == 0:
             if table[p, WHOLE]:
                 count = collect_runs(line, ends[p], lines, columns, t, x, count, rows)
             else:
                 count = collect_single(table, p, steps, b, t, y, x, count, rows, targets, values)
-        line = ends[p]
+        begin, line = line, ends[p]
         if table[p, LAST_OF_SUM] == 0:
             continue
         first = table[p, FIRST_WEIGHT] + pixel * table[p, PIXEL_COLUMN]
@@ -285,6 +315,9 @@ def pixel_current(
         total = current if fresh else part
         if table[p, PLAIN] == 1:
             add_plain(weights, first, table[p, ROW_LENGTH], rows, count, total)
+        elif table[p, TWIN] == 1:
+            end = line if arrives else begin
+            add_twins(begin, end, lines, columns, table[p, SOURCE_C], weights, first, t, x, total)
         else:
             add_general(weights, first, table[p, ROW_LENGTH], table[p, GROUP_OUT], rows, targets, values, count, total)
         count = 0

@@ -148,3 +148,12 @@ def test_importing_is_light_and_the_kernels_come_from_the_cache() -> None:
             [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, env=environment, timeout=60
         )
         assert done.stdout.strip() == "1"
+
+
+def test_kernels_compile_where_no_cache_can_be_written() -> None:
+    from lava_runtime.engine.compiled import compiled
+
+    # A function without a file has no place for a cache, as one in a folder that nobody may write to.
+    made: dict[str, Any] = {}
+    exec("def double(x):\n    return 2 * x", made)
+    assert compiled(made["double"])(21) == 42
