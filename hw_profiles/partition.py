@@ -2,7 +2,8 @@
 
 Every population starts on one core and is divided until every register fits. Convolutional populations are cut into
 (w,h,c) tiles: too much synapse memory divides the channels (positions share their kernel), too many neurons or axons
-divide columns, then rows, then channels. Tile widths are powers of two, as in every published tile.
+divide columns, then rows, then channels. Tile widths are powers of two, as in every published tile; rows and channels
+are divided into equal parts.
 Source: published partitions of PilotNet LIF and an MNIST network on Loihi 2.
 """
 
@@ -11,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hw_profiles.profile import HardwareProfile
-from hw_profiles.registers import Boxes, Registers, output_edges, slice_registers
+from hw_profiles.reach import Box
+from hw_profiles.registers import Registers, output_edges, slice_registers
 from hw_profiles.slices import FitProblem, Slice, tile_boxes
 from netx_export.graph import Dense, Graph, Input, Lif, Population, Shape
 
@@ -64,37 +66,67 @@ class _Cutter:
         self.profile = profile
         self.board_cores = board_cores
         self.tiles: dict[str, Shape] = {p.id: _first_tile(p.shape) for p in graph.populations}
-        self.boxes: dict[str, list[tuple[tuple[int, int], tuple[int, int], tuple[int, int]]]] = {}
+        self.shared_axons = profile.packed("conv_axons_per_source_core") is not None
+        self.boxes: dict[str, list[Box]] = {}
         self.registers: dict[str, list[Registers]] = {}
         self.stuck: dict[str, FitProblem] = {}
 
     def cut(self, populations: list[Population]) -> list[FitProblem]:
         """Forward over the layers for what depends on sources, then back for output edges, until nothing changes."""
-        while True:
+        changed = {population.id for population in populations}
+        while changed and not self.stuck:
             for population in populations:
-                self._fit(population)
-            if self.stuck or not self._cut_for_edges(populations):
-                return list(self.stuck.values())
+                sources = {p.src for p in self.graph.incoming[population.id]}
+                # Where convolutions share axons, a layer's axons depend on how its sources were cut.
+                if population.id in changed or (self.shared_axons and not changed.isdisjoint(sources)):
+                    self._fit(population)
+                    changed.add(population.id)
+            changed = set() if self.stuck else self._cut_for_edges(populations, changed)
+        return list(self.stuck.values())
 
     def _fit(self, population: Population) -> None:
+        shape = population.shape
+        one = ((0, 1), (shape[1] // 2, shape[1] // 2 + 1), (shape[2] // 2, shape[2] // 2 + 1))
+        alone = self._worst([self._measure(population, one)])
+        if alone is not None:
+            self.stuck[population.id] = self._problem(population, *alone)
+            self._set_tiles(population)
+            return
         while True:
-            tile = self.tiles[population.id]
-            boxes = tile_boxes(population.shape, tile)
-            self.boxes[population.id] = boxes
-            self.registers[population.id] = [
-                slice_registers(self.graph, self.profile, population, box, self.boxes) for box in boxes
-            ]
-            worst = self._worst(population)
-            if worst is None or not self._shrink(population, *worst):
+            boxes = tile_boxes(shape, self.tiles[population.id])
+            # Nearly always the middle tile decides; all tiles are measured once it fits.
+            worst = self._worst([self._measure(population, boxes[len(boxes) // 2])])
+            if worst is None:
+                self._set_tiles(population)
+                worst = self._worst(self.registers[population.id])
+            if worst is None:
+                return
+            if not self._shrink(population, *worst):
+                self._set_tiles(population)
                 return
 
-    def _worst(self, population: Population) -> tuple[str, int, int] | None:
-        """The register that is fullest beyond its limit: (resource, used, limit)."""
+    def _measure(self, population: Population, box: Box) -> Registers:
+        return slice_registers(self.graph, self.profile, population, box, self.boxes)
+
+    def _set_tiles(self, population: Population) -> None:
+        boxes = tile_boxes(population.shape, self.tiles[population.id])
+        self.boxes[population.id] = boxes
+        self.registers[population.id] = [self._measure(population, box) for box in boxes]
+
+    def _worst(self, registers: list[Registers]) -> tuple[str, int, int] | None:
+        """The register that is fullest beyond its limit: (resource, used, limit).
+
+        Synapse memory goes first: it divides channels, and wide tiles are then cut in fewer places.
+        """
         found: tuple[str, int, int] | None = None
-        for resource in self.registers[population.id][0]:
+        for resource in registers[0]:
             limit = self.profile.limit(resource)
-            used = max(entry[resource] for entry in self.registers[population.id])
-            if limit is not None and used > limit and (found is None or used * found[2] > found[1] * limit):
+            used = max(entry[resource] for entry in registers)
+            if limit is None or used <= limit:
+                continue
+            if resource == "synapse_memory":
+                return (resource, used, limit)
+            if found is None or used * found[2] > found[1] * limit:
                 found = (resource, used, limit)
         return found
 
@@ -105,49 +137,49 @@ class _Cutter:
         if resource == "synapse_memory" and not dense:
             smaller = _cut_channels(tile, shape, used, limit)
         elif resource == "synapse_memory":
-            smaller = _cut_channels(tile, shape, used, limit) or _cut_positions(tile, 1)
+            smaller = _cut_channels(tile, shape, used, limit) or _cut_positions(tile, shape, used, limit, 1)
         else:
-            smaller = _cut_positions(tile, _NARROWEST) or _cut_positions(tile, 1)
-            smaller = smaller or _cut_channels(tile, shape, used, limit)
-        if smaller is None or len(tile_boxes(shape, smaller)) > self.board_cores:
-            self.stuck[population.id] = self._problem(population, resource, used, limit, exhausted=smaller is None)
+            smaller = (
+                _cut_positions(tile, shape, used, limit, _NARROWEST)
+                or _cut_positions(tile, shape, used, limit, 1)
+                or _cut_channels(tile, shape, used, limit)
+            )
+        cores = 0 if smaller is None else len(tile_boxes(shape, smaller))
+        if smaller is None or cores > self.board_cores:
+            self.stuck[population.id] = self._problem(population, resource, used, limit, cores=cores)
             return False
         self.tiles[population.id] = smaller
         return True
 
-    def _problem(self, population: Population, resource: str, used: int, limit: int, *, exhausted: bool) -> FitProblem:
-        if not exhausted:
-            return FitProblem(
-                layer=population.id,
-                resource="cores",
-                used=len(tile_boxes(population.shape, self.tiles[population.id])) + 1,
-                limit=self.board_cores,
-                remedy=f"{resource.replace('_', ' ')} divides it that far; {REMEDIES[resource]}",
-                source=population.source,
-            )
+    def _problem(self, population: Population, resource: str, used: int, limit: int, *, cores: int = 0) -> FitProblem:
+        """`resource` cannot be divided further, or only over more `cores` than the board has."""
+        over = f"dividing it by {resource.replace('_', ' ')} takes more cores than the board has; {REMEDIES[resource]}"
         return FitProblem(
             layer=population.id,
-            resource=resource,
-            used=used,
-            limit=limit,
-            remedy=f"it cannot be divided further; {REMEDIES[resource]}",
+            resource="cores" if cores else resource,
+            used=cores or used,
+            limit=self.board_cores if cores else limit,
+            remedy=over if cores else f"it cannot be divided further; {REMEDIES[resource]}",
             source=population.source,
         )
 
-    def _cut_for_edges(self, populations: list[Population]) -> bool:
-        """Count output edges; cut the layers that have too many. True where something was cut."""
+    def _cut_for_edges(self, populations: list[Population], changed: set[str]) -> set[str]:
+        """Count the output edges that `changed` layers changed; cut the layers that have too many and return them."""
         limit = self.profile.limit("output_edges")
         if limit is None:
-            return False
-        again = False
+            return set()
+        again: set[str] = set()
         for population in populations:
+            targets = {p.dst for p in self.graph.outgoing[population.id]}
+            if population.id not in changed and changed.isdisjoint(targets):
+                continue
             edges = output_edges(self.graph, population, self.boxes)
             for entry, used in zip(self.registers[population.id], edges, strict=True):
                 entry["output_edges"] = int(used)
             most = int(edges.max())
             if most > limit and self._shrink(population, "output_edges", most, limit):
-                again = True
-        return again and not self.stuck
+                again.add(population.id)
+        return again
 
 
 def _first_tile(shape: Shape) -> Shape:
@@ -155,22 +187,26 @@ def _first_tile(shape: Shape) -> Shape:
     return (shape[0], shape[1], width)
 
 
-def _cut_positions(tile: Shape, narrowest: int) -> Shape | None:
+def _cut_positions(tile: Shape, shape: Shape, used: int, limit: int, narrowest: int) -> Shape | None:
     channels, rows, columns = tile
     if columns > narrowest:
         return (channels, rows, columns // 2)
     if rows > narrowest:
-        return (channels, -(-rows // 2), columns)
+        return (channels, max(narrowest, _next_part(rows, shape[1], used, limit)), columns)
     return None
 
 
 def _cut_channels(tile: Shape, shape: Shape, used: int, limit: int) -> Shape | None:
     if tile[0] == 1:
         return None
-    pieces = -(-shape[0] // tile[0])
-    # Registers shrink at most in proportion, so fewer pieces than this cannot be enough.
-    pieces = max(pieces + 1, pieces * used // limit)
-    return (min(tile[0] - 1, -(-shape[0] // min(pieces, shape[0]))), tile[1], tile[2])
+    return (_next_part(tile[0], shape[0], used, limit), tile[1], tile[2])
+
+
+def _next_part(part: int, whole: int, used: int, limit: int) -> int:
+    """The size of the parts when `whole` is divided into more equal parts than now, `part` being the size now."""
+    # Registers shrink at most in proportion, so fewer parts than this cannot be enough.
+    parts = max(-(-whole // part) + 1, -(-whole // part) * used // limit)
+    return max(1, min(part - 1, -(-whole // parts)))
 
 
 def _width_problems(graph: Graph, profile: HardwareProfile) -> list[FitProblem]:
@@ -208,6 +244,3 @@ def _width_problems(graph: Graph, profile: HardwareProfile) -> list[FitProblem]:
 
 def _signed_bits(low: int, high: int) -> int:
     return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length() if high > 0 else 0) + 1
-
-
-__all__ = ["REMEDIES", "Boxes", "Partition", "partition"]

@@ -107,7 +107,12 @@ def _last(name: str, room: int) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.3g}%"
+    """At most five characters, so that the vendor's nine columns fit into 80."""
+    if share is None:
+        return "-"
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    return f"{100 * share:.1f}%" if share < 0.9995 else f"{100 * share:.0f}%"
 
 
 def _energy_tables(report: Report) -> list[Table]:

@@ -168,6 +168,8 @@ def test_terminal_fits_80_columns() -> None:
     heads = [line for line in lines if "AxonIn" in line]
     assert len(heads) == 2
     assert re.search(r"AxonIn NeuronGr Neurons Synapses AxonMap AxonMem Total Cores", heads[0])
+    cores = [line.split()[-1] for line in lines if line.startswith(("stem", "pool", "mix", "head", "class"))]
+    assert cores == [str(layer.cores) for report in reports(NAMES[:2]) for layer in report.static.layers]
     text = stream.getvalue()
     assert "unpriced" in text
     assert "refused" in text
