@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 import numba
@@ -21,12 +22,12 @@ def exact(function: F) -> F:
 
 def reordered(function: F) -> F:
     """Compile with sums reordered for vector units: the last bits may differ between processors."""
-    return _compiled(function, fastmath={"nnan", "ninf", "nsz", "reassoc"})
+    return _compiled(function, fastmath={"nsz", "reassoc"})
 
 
 def _compiled(function: F, *, fastmath: Any) -> F:
-    alone = numba.njit(cache=True, nogil=True, fastmath=fastmath)(function)
-    shared = numba.njit(cache=True, nogil=True, fastmath=fastmath, parallel=True)(function)
+    alone = _jit(function, fastmath, parallel=False)
+    shared = _jit(function, fastmath, parallel=True)
 
     @wraps(function)
     def call(first: Any, *others: Any) -> Any:
@@ -35,3 +36,15 @@ def _compiled(function: F, *, fastmath: Any) -> F:
         return shared(first, *others)
 
     return cast(F, call)
+
+
+def _jit(function: Callable[..., Any], fastmath: Any, *, parallel: bool) -> Callable[..., Any]:
+    named = FunctionType(function.__code__, function.__globals__, function.__name__)
+    # numba's cache on disk tells functions apart by name and line, not by how they were compiled.
+    named.__qualname__ = f"{function.__name__}_{'shared' if parallel else 'alone'}_{'fast' if fastmath else 'exact'}"
+    named.__module__, named.__doc__ = function.__module__, function.__doc__
+    # The numpy model: a division by zero gives an infinity, which the loop reports, instead of a ZeroDivisionError.
+    compiled: Callable[..., Any] = numba.njit(
+        cache=True, nogil=True, fastmath=fastmath, error_model="numpy", parallel=parallel
+    )(named)
+    return compiled

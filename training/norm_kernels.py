@@ -2,7 +2,7 @@
 
 torch's own loops take one thread where channels come last. Channels are narrow (16 to 100), so rows are taken several at
 a time: in flat memory the channels repeat with every period that is a multiple of C, long enough for vector units.
-Sums are taken per block of rows and added in the order of the blocks, so the number of threads changes nothing.
+Sums are taken per block of rows and added in the order of the blocks, so a run repeats to the bit.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Compiled loops of the PLIF neuron: all time steps of a block of neurons while the block is in the cache.
 
 Blocks are independent and shared out among numba's threads; sums are taken per block and added in the order of the
-blocks, so the number of threads changes nothing.
+blocks, so a run repeats to the bit.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from training.evaluation import Evaluation, evaluate_model
 from training.loop import CHECKPOINT, train
 from training.sources import UNSEEN_SEED, open_windows
 from training.window_store import WindowStore, generated_windows, stored_windows
+from training.windows import WindowSet
 
 EVALUATION_WINDOWS = 320
 """Windows of unseen recordings that score a checkpoint."""
@@ -29,8 +30,6 @@ DEFAULT_THREADS = 1
 
 A second thread saves a third of the time on a quiet machine, and costs time on a busy one: torch's threads spin.
 """
-
-_ALL_OF_A_FOLDER = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +121,11 @@ def run_evaluation(
     """Score a checkpoint on a folder of GEN1 pairs (all its windows) or on unseen generated recordings."""
     set_threads(threads)
     module, info = load_model(checkpoint)
-    limit = windows if windows is not None else EVALUATION_WINDOWS if data is None else _ALL_OF_A_FOLDER
     if data is not None and not data.is_dir():
         raise ConfigError(f"{data}: is no folder; give a folder of *_td.dat recordings with their *_bbox.npy")
-    unseen = open_windows(data, info.task, limit=limit, progress=progress)
+    if windows is None:
+        windows = EVALUATION_WINDOWS if data is None else max(1, len(WindowSet(data, info.task.binning())))
+    unseen = open_windows(data, info.task, limit=windows, progress=progress)
     return info, evaluate_model(module, info.task, unseen, progress=progress)
 
 

@@ -22,7 +22,8 @@ OUTPUTS = ("heatmap", "offset", "size")
 class SpikingCenterNet(nn.Module):
     """Spiking CenterNet at stride 4.
 
-    Input (T,B,C,H,W) of 0/1, H and W multiples of `config.stride`. Output, real-valued at every step:
+    Input (T,B,C,H,W) of 0/1, H and W multiples of `config.stride`; any other raises ConfigError. Output, real-valued
+    at every step:
     `heatmap` (T,B,classes,H/4,W/4) logits, `offset` (T,B,2,H/4,W/4) x and y of the centre inside its cell,
     `size` (T,B,2,H/4,W/4) logarithms of width and height in cells. Decoding averages over T.
     """
@@ -40,6 +41,8 @@ class SpikingCenterNet(nn.Module):
                 "size": _head(config, self.decoder.channels, 2, config.size_bias),
             }
         )
+        # A hook, because a tracer records what forward does, and it should record layers alone.
+        self.register_forward_pre_hook(_check_input)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Outputs per time step, (T,B,C,H,W) -> {"heatmap", "offset", "size"}."""
@@ -129,9 +132,12 @@ class DecoderBlock(nn.Module):
         return spikes
 
 
-def check_input(config: CenterNetConfig, x: Tensor) -> None:
-    """Raise ConfigError unless `x` is (T,B,C,H,W) with the right channels and a grid the strides divide."""
-    shape = tuple(x.shape)
+def _check_input(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Raise ConfigError unless the input is (T,B,C,H,W) with the right channels and a grid the strides divide."""
+    config = module.config
+    if not isinstance(config, CenterNetConfig):
+        raise ConfigError(f"Spiking CenterNet: its config is a {type(config).__name__}; give a CenterNetConfig")
+    shape = tuple(inputs[0].shape)
     if len(shape) != 5 or shape[2] != config.in_channels or shape[3] % config.stride or shape[4] % config.stride:
         raise ConfigError(
             f"Spiking CenterNet: input has shape {shape}; give (T,B,{config.in_channels},H,W) with H and W multiples "

@@ -87,10 +87,10 @@ def test_curves_and_description(tmp_path: Path, windows: WindowStore) -> None:
 
 
 def test_it_learns(tmp_path: Path, windows: WindowStore) -> None:
-    longer = dataclasses.replace(SMALL, training=dataclasses.replace(SMALL.training, updates=150))
+    longer = dataclasses.replace(SMALL, training=dataclasses.replace(SMALL.training, updates=100, checkpoint_every=100))
     train(longer, windows, tmp_path)
     table = np.genfromtxt(tmp_path / "curves.csv", delimiter=",", names=True)
-    assert table["total"][-20:].mean() < 0.6 * table["total"][:20].mean()
+    assert table["total"][-20:].mean() < 0.7 * table["total"][:20].mean()
 
 
 def test_resume_refuses_other_settings(tmp_path: Path, windows: WindowStore) -> None:
@@ -163,8 +163,8 @@ def test_learning_rate_rises_and_falls() -> None:
 
 def test_request_repeats_itself_as_a_command() -> None:
     assert TrainingRequest().command() == "python train.py --preset tiny"
-    asked = TrainingRequest(updates=9, seed=2, data=Path("my data"), threads=1, out=Path("elsewhere"))
-    assert asked.command() == "python train.py --preset tiny --updates 9 --seed 2 --data 'my data' --threads 1"
+    asked = TrainingRequest(updates=9, seed=2, data=Path("my data"), threads=2, out=Path("elsewhere"))
+    assert asked.command() == "python train.py --preset tiny --updates 9 --seed 2 --data 'my data' --threads 2"
     assert asked.resolved().training.updates == 9
     with pytest.raises(ConfigError, match="preset 'huge' is unknown; choose one of full, tiny"):
         TrainingRequest(preset="huge").resolved()

@@ -13,7 +13,7 @@ from torch import fx, nn  # noqa: E402
 from netx_export.errors import ConfigError  # noqa: E402
 from training.config import FULL, TINY, CenterNetConfig  # noqa: E402
 from training.layers import BatchNorm2d, Conv2d, MaxPool2d, Upsample  # noqa: E402
-from training.models.spiking_centernet import DecoderBlock, SpikingCenterNet, check_input  # noqa: E402
+from training.models.spiking_centernet import DecoderBlock, SpikingCenterNet  # noqa: E402
 from training.neurons import Plif  # noqa: E402
 
 SMALL = CenterNetConfig(
@@ -139,7 +139,7 @@ def test_compiled_batch_norm_is_torchs(channels: int) -> None:
 
 def test_input_and_settings_out_of_range_are_named() -> None:
     with pytest.raises(ConfigError, match=r"shape \(5, 1, 4, 100, 160\); give \(T,B,4,H,W\).*multiples of 32"):
-        check_input(TINY.model, torch.zeros(5, 1, 4, 100, 160))
+        SpikingCenterNet(TINY.model)(torch.zeros(5, 1, 4, 100, 160))
     with pytest.raises(ConfigError, match="model stem_kernel is 4; an odd kernel"):
         CenterNetConfig(stem_kernel=4)
     with pytest.raises(ConfigError, match=r"model stages is \(8,\); give at least two"):
