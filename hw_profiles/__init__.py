@@ -18,7 +18,7 @@ from hw_profiles.report import Report, report
 
 if TYPE_CHECKING:
     from hw_profiles.report_files import write_report
-    from hw_profiles.terminal import print_report
+    from hw_profiles.terminal import print_check, print_report
 
 __all__ = [
     "Box",
@@ -32,12 +32,17 @@ __all__ = [
     "load",
     "map",
     "picture_of_events",
+    "print_check",
     "print_report",
     "report",
     "write_report",
 ]
 
-_HOMES = {"write_report": "hw_profiles.report_files", "print_report": "hw_profiles.terminal"}
+_HOMES = {
+    "print_check": "hw_profiles.terminal",
+    "print_report": "hw_profiles.terminal",
+    "write_report": "hw_profiles.report_files",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,11 +1,14 @@
-"""A report in the terminal: summary, the vendor's table of registers, energy by operation."""
+"""Reports and fit checks in the terminal: summary, the vendor's table of registers, energy by operation."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from hw_profiles.mapping import FitCheck, LayerFit
 from hw_profiles.quantities import format_count, format_energy, format_time
 from hw_profiles.report import LayerStatic, Report
 
@@ -20,7 +23,7 @@ COLUMNS = (
 """The vendor's columns and the register each shows; chips that count output edges show them under AxonMap."""
 
 
-def register_shares(layer: LayerStatic) -> dict[str, float | None]:
+def register_shares(layer: LayerStatic | LayerFit) -> dict[str, float | None]:
     """Share of the fullest core's registers by the vendor's column names, `Total` the fullest; None where unknown."""
     shares: dict[str, float | None] = {}
     for column, resource in COLUMNS:
@@ -67,26 +70,40 @@ def print_report(report: Report, console: Console | None = None) -> None:
     console.print(summary)
     if report.static.board_chips:
         console.print()
-        console.print(_register_table(report, console.width))
+        console.print(_register_table(report.static.layers, report.static.cores, console.width))
     if report.workload is not None:
         for table in _energy_tables(report):
             console.print()
             console.print(table)
 
 
-def _register_table(report: Report, width: int) -> Table:
+def print_check(found: FitCheck, console: Console | None = None) -> None:
+    """Print whether a network fits, what each layer takes, what binds, and what to change."""
+    console = console or Console()
+    board = f" on {found.board}" if found.board else ""
+    console.print(f"\n[bold]{found.profile}{board}: {'fits' if found.fits else 'does not fit'}[/bold]")
+    if found.cores[1] is None:
+        console.print("an estimator without cores: nothing to fit")
+    else:
+        console.print(f"cores {found.cores[0]} of {found.cores[1]}, chips {found.chips[0]} of {found.chips[1]}\n")
+        console.print(_register_table(found.layers, found.cores[0], console.width))
+    for problem in found.problems:
+        console.print(problem, style="red", markup=False, highlight=False)
+
+
+def _register_table(layers: Sequence[LayerStatic | LayerFit], cores: int, width: int) -> Table:
     names = [column for column, _ in COLUMNS]
     table = _table("Fullest core of each layer, share of its limit")
     table.add_column("layer", no_wrap=True)
     room = max(12, width - sum(len(name) + 1 for name in [*names, "Total", "Cores"]))
     for name in [*names, "Total", "Cores"]:
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
-    for layer in report.static.layers:
+    for layer in layers:
         shares = register_shares(layer)
         cells = [_percent(shares[name]) for name in [*names, "Total"]]
         table.add_row(_last(layer.population, room), *cells, str(layer.cores))
     table.add_section()
-    table.add_row("total", *[""] * (len(names) + 1), str(report.static.cores))
+    table.add_row("total", *[""] * (len(names) + 1), str(cores))
     return table
 
 
@@ -112,6 +129,8 @@ def _percent(share: float | None) -> str:
         return "-"
     if 0 < share < 0.0005:
         return "<0.1%"
+    if share > 9.99:
+        return ">999%"
     return f"{100 * share:.1f}%" if share < 0.9995 else f"{100 * share:.0f}%"
 
 

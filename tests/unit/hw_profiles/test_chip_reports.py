@@ -16,9 +16,9 @@ from rich.console import Console
 import hw_profiles
 from hw_profiles.report import Report, count_parameters
 from hw_profiles.report_files import from_json, to_json
-from hw_profiles.terminal import print_report, register_shares
+from hw_profiles.terminal import print_check, print_report, register_shares
 from netx_export.errors import ProfileError
-from tests.unit.hw_profiles.chip_networks import dense_chain, forked, made_up_run
+from tests.unit.hw_profiles.chip_networks import chip_text, dense_chain, forked, made_up_run, write_chip
 
 NAMES = ("loihi1-davies2018", "loihi2", "algorithmic-45nm")
 
@@ -174,6 +174,20 @@ def test_terminal_fits_80_columns() -> None:
     assert "unpriced" in text
     assert "refused" in text
     assert "total dynamic" in text
+
+
+def test_fit_check_in_the_terminal(tmp_path: Path) -> None:
+    narrow = hw_profiles.load(write_chip(tmp_path, chip_text(limits={"neurons": 20, "axon_in": 30}, chips=1)))
+    stream = io.StringIO()
+    for profile in (hw_profiles.load("loihi2"), hw_profiles.load("algorithmic-45nm"), narrow):
+        print_check(hw_profiles.check(forked(), profile), Console(file=stream, width=80))
+    text = stream.getvalue()
+    assert "loihi2 on Kapoho Point: fits" in text
+    assert re.search(r"cores \d+ of 960, chips 1 of 8", text)
+    assert "an estimator without cores: nothing to fit" in text
+    assert "own-chip on Small: does not fit" in text
+    assert "Layer 'class' (torch module net.classify) needs axon in 480, the limit is 30" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_vendor_columns() -> None:
