@@ -242,11 +242,12 @@ def check(graph: Graph, profile: HardwareProfile) -> FitCheck:
     parts = partition(graph, profile)
     problems = _problems(graph, profile, parts)
     layers: list[LayerFit] = []
+    registers = parts.registers if profile.topology is not None else tuple(Registers() for _ in parts.slices)
     for population in graph.populations:
-        own = [(s, r) for s, r in zip(parts.slices, parts.registers, strict=False) if s.population == population.id]
+        own = [(s, r) for s, r in zip(parts.slices, registers, strict=True) if s.population == population.id]
         if not own:
             continue
-        used = _utilization(profile, [registers for _, registers in own])
+        used = _utilization(profile, [used for _, used in own])
         fill = {name: count / limit for name, (count, limit) in used.items() if limit}
         binding = max(fill, key=lambda name: fill[name]) if fill else ""
         mine = [

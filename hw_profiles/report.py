@@ -18,7 +18,7 @@ from hw_profiles.profile import HardwareProfile
 from hw_profiles.reach import reach, whole_box
 from lava_runtime.trace import Trace
 from netx_export.errors import ProfileError
-from netx_export.graph import Graph, Input, Lif, Population, Readout
+from netx_export.graph import Graph, Input, Lif, Or, Population, Readout
 
 REPORT_VERSION = 1
 
@@ -59,7 +59,7 @@ class LayerStatic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticPart:
-    """The network on the chip, without a run. `parameters` counts shared kernels once."""
+    """The network on the chip, without a run. `parameters` counts shared kernels once, as folded for export."""
 
     neurons: int
     synapses: int
@@ -217,10 +217,15 @@ def _packing_notes(profile: HardwareProfile) -> list[str]:
 # -- static --------------------------------------------------------------------------------------------------------
 
 
-def count_parameters(graph: Graph, population: Population) -> int:
-    """Weights of the distinct kernels that end in `population`, and its biases."""
-    kernels = {id(p.synapse.kernel): p.synapse.kernel.mantissa.size for p in graph.incoming[population.id]}
-    return sum(kernels.values()) + _biases(population)
+def count_parameters(graph: Graph, *populations: Population) -> int:
+    """Weights of the distinct kernels that end in `populations`, and their biases; the ones of an OR do not count."""
+    kernels = {
+        id(projection.synapse.kernel): projection.synapse.kernel.mantissa.size
+        for population in populations
+        if not isinstance(population.neuron, Or)
+        for projection in graph.incoming[population.id]
+    }
+    return sum(kernels.values()) + sum(_biases(population) for population in populations)
 
 
 def _biases(population: Population) -> int:
@@ -235,12 +240,11 @@ def _biases(population: Population) -> int:
 def _static(mapping: Mapping) -> StaticPart:
     graph, profile = mapping.graph, mapping.profile
     layers = tuple(_layer_static(mapping, p) for p in graph.populations if not isinstance(p.neuron, Input))
-    kernels = {id(p.synapse.kernel): p.synapse.kernel.mantissa.size for p in graph.projections}
     has_cores = profile.topology is not None
     return StaticPart(
         neurons=sum(layer.neurons for layer in layers),
         synapses=sum(layer.synapses for layer in layers),
-        parameters=sum(kernels.values()) + sum(_biases(p) for p in graph.populations),
+        parameters=count_parameters(graph, *graph.populations),
         populations=len(graph.populations),
         projections=len(graph.projections),
         cores=mapping.cores if has_cores else 0,

@@ -34,6 +34,15 @@ def test_every_register_fits_and_every_neuron_has_a_core(name: str) -> None:
 def test_estimator_without_cores_takes_any_network() -> None:
     mapping = hw_profiles.map(forked(), hw_profiles.load("algorithmic-45nm"))
     assert (mapping.cores, mapping.chips, mapping.utilization()) == (1, 0, {})
+    found = hw_profiles.check(forked(), mapping.profile)
+    assert found.fits
+    assert [(layer.population, layer.cores) for layer in found.layers] == [
+        ("stem", 0),
+        ("pool", 0),
+        ("mix", 0),
+        ("head", 0),
+        ("class", 0),
+    ]
 
 
 def test_tight_limits_are_respected(tmp_path: Path) -> None:

@@ -62,8 +62,8 @@ def test_static_part_needs_no_run() -> None:
     assert report.workload is None
     static = report.static
     assert (static.populations, static.projections, static.board_chips) == (6, 7, 8)
-    # The OR pool counts its ones, the classifier its 5 x 480 weights.
-    sizes = {"stem": 144, "pool": 72, "mix": 576 + 64 + 8, "head": 12, "class": 2400}
+    # The ones of the OR pool are no parameters; the classifier has 5 x 480 weights.
+    sizes = {"stem": 144, "pool": 0, "mix": 576 + 64 + 8, "head": 12, "class": 2400}
     assert {p.id: count_parameters(graph, p) for p in graph.populations if p.id != "in"} == sizes
     assert static.parameters == sum(sizes.values())
     assert {layer.population: layer.source for layer in static.layers}["mix"] == "net.mix.neuron"
