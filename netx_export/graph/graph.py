@@ -23,6 +23,8 @@ from netx_export.graph.synapses import (
 
 Timing = Literal["aligned", "as_given"]
 
+_OR_LIMIT = fixedpoint.STATE_LIMIT >> fixedpoint.ACTIVATION_SHIFT
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Population:
@@ -286,6 +288,17 @@ class Graph:
         for population in self.populations:
             if not isinstance(population.neuron, Input) and not self.incoming[population.id]:
                 raise GraphError(f"Population {population.id!r} has no incoming projection; remove it or connect it.")
+            if isinstance(population.neuron, Or):
+                self._check_or(population)
+
+    def _check_or(self, population: Population) -> None:
+        # Loihi has no OR neuron: it is a LIF, whose current would wrap from here on and miss a spike.
+        bound = sum(accumulator_bound(projection.synapse) for projection in self.incoming[population.id])
+        if bound >= _OR_LIMIT:
+            raise GraphError(
+                f"Population {population.id!r}: an OR can receive {bound} in one step, the limit is {_OR_LIMIT - 1}; "
+                "use weights of 1, an OR asks only whether anything arrived."
+            )
 
     def _check_alignment(self) -> None:
         for projection in self.projections:

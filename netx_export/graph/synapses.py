@@ -127,9 +127,9 @@ class Dense:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneToOne:
-    """Each source neuron to its twin, one weight per channel: a[c,y,x] = (w[c] << exponent) * s[c,y,x].
+    """Each source neuron to its twin, one weight per channel: a[c,y,x] = wrap24((w[c] << exponent) * s[c,y,x]).
 
-    `kernel.mantissa` is (C,). In Lava: a grouped 1x1 Conv.
+    `kernel.mantissa` is (C,). In Lava: a grouped 1x1 Conv, hence the wrap modulo 2**24 (graded input can reach it).
     """
 
     kernel: Kernel

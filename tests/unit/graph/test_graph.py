@@ -164,6 +164,17 @@ def test_or_takes_spikes_through_positive_weights() -> None:
         graph((graded, pool), (good,))
 
 
+def test_or_cannot_reach_the_wrap_of_the_lif_that_stands_for_it() -> None:
+    pool = Population(id="pool", shape=(2, 6, 8), neuron=Or())
+    heavy = Projection(src="input", dst="pool", synapse=OneToOne(kernel=Kernel(mantissa=np.full(2, 127), exponent=7)))
+    several = tuple(dataclasses.replace(heavy, port=str(number)) for number in range(9))
+    with pytest.raises(
+        GraphError, match="'pool': an OR can receive 146304 in one step, the limit is 131071; use weights of 1"
+    ):
+        graph((INPUT, pool), several)
+    assert graph((INPUT, pool), several[:8]).outputs == (pool,)
+
+
 def test_upsampling_convolutions_cannot_reach_the_wrap() -> None:
     graded = Population(id="input", shape=(2, 3, 4), neuron=Input(message_bits=12))
     kernel = Kernel(mantissa=np.full((3, 2, 3, 3), 127), exponent=7)
