@@ -13,49 +13,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from lava_runtime import Trace
 from netx_export.graph import Graph, Input, Lif, Or, Readout
+from tests.features import EVENTS, FEATURES, features
 from tests.reference import ReferenceRun, check_lively, interpret
-from tests.strategies import Case, cases, features
-
-FEATURES = (
-    "skip",
-    "several projections into one population",
-    "shared kernel",
-    "channel slice",
-    "upsample",
-    "groups",
-    "depthwise",
-    "stride",
-    "dilation",
-    "padding",
-    "oblong kernel",
-    "dense",
-    "one to one",
-    "or",
-    "readout",
-    "bias per neuron",
-    "bias at the edge of its width",
-    "weight exponent 7",
-    "du 0",
-    "du 4095",
-    "dv 0",
-    "dv 4095",
-    "graded input",
-    "2 inputs",
-    "several samples",
-    "one step",
-    "as_given",
-    "delay as given",
-)
-
-EVENTS = (
-    "u wraps",
-    "u beyond 24 bits",
-    "conv wraps",
-    "conv wraps by spikes",
-    "v saturates high",
-    "v saturates low",
-    "int32 overflows",
-)
+from tests.strategies import Case, cases
 
 
 def reproducible(examples: int) -> settings:
