@@ -25,11 +25,8 @@ from training.windows import WindowSet
 EVALUATION_WINDOWS = 320
 """Windows of unseen recordings that score a checkpoint."""
 
-DEFAULT_THREADS = 1
-"""Fixed, not the number of cores, so that the same command gives the same network.
-
-A second thread saves a third of the time on a quiet machine, and costs time on a busy one: torch's threads spin.
-"""
+DEFAULT_THREADS = 2
+"""Fixed, not the number of cores, so that the same command gives the same network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

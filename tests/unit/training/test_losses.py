@@ -26,9 +26,14 @@ def test_targets_of_one_box() -> None:
     """A box of 44 x 28 px at (100, 60) in cells of 8 px: centre (15.25, 9.25), size (5.5, 3.5)."""
     targets = make_targets([boxes(), boxes((100, 60, 44, 28, 1))], TASK)
     assert targets.heatmap.shape == (2, 2, 32, 40)
-    assert targets.cells.tolist() == [(1 * 32 + 9) * 40 + 15]
-    assert targets.offset.tolist() == [[0.25, 0.25]]
-    torch.testing.assert_close(targets.log_size, torch.tensor([[math.log(5.5), math.log(3.5)]]))
+    # |dx| <= 5.5/4 and |dy| <= 1: three by three cells around the centre's.
+    centre = (1 * 32 + 9) * 40 + 15
+    assert targets.cells.tolist() == [centre + 40 * dy + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    assert targets.offset.tolist() == [[0.25 - dx, 0.25 - dy] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    torch.testing.assert_close(targets.log_size, torch.tensor([[math.log(5.5), math.log(3.5)]] * 9))
+    assert targets.weights.sum().item() == pytest.approx(1.0)
+    assert targets.weights.argmax() == 4
+    assert (targets.weights[1] / targets.weights[4]).item() == pytest.approx(math.exp(-2))
     assert targets.heatmap[0].sum() == 0
     assert targets.heatmap[1, 0].sum() == 0
     assert targets.heatmap[1, 1, 9, 15] == 1.0
@@ -60,8 +65,8 @@ def test_overlapping_bells_keep_the_larger_value_and_borders_cut() -> None:
     both = make_targets([boxes((0, 0, 60, 60, 0), (20, 0, 60, 60, 0))], TASK).heatmap
     assert torch.equal(both, torch.maximum(one, two))
     outside = make_targets([boxes((-40, 230, 60, 60, 0), (400, 10, 20, 20, 1))], TASK)
-    assert outside.cells.tolist() == [29 * 40 + 1]
-    torch.testing.assert_close(outside.log_size.exp() * 8.0, torch.tensor([[20.0, 10.0]]))
+    assert outside.cells.tolist() == [row * 40 + column for row in (28, 29, 30) for column in (0, 1, 2)]
+    torch.testing.assert_close(outside.log_size.exp() * 8.0, torch.tensor([[20.0, 10.0]] * 9))
 
 
 def test_radius_keeps_the_overlap_of_the_published_roots() -> None:
@@ -101,8 +106,10 @@ def test_centre_l1_reads_the_centres_alone() -> None:
     values = torch.zeros(1, 2, 2, 3)
     values[0, :, 1, 2] = torch.tensor([0.5, 2.0])
     wanted = torch.tensor([[0.25, 1.0]])
-    assert centre_l1(values, torch.tensor([5]), wanted).item() == pytest.approx(1.25 / 2, rel=1e-3)
-    none = centre_l1(values, torch.zeros(0, dtype=torch.int64), torch.zeros(0, 2))
+    assert centre_l1(values, torch.tensor([5]), torch.ones(1), wanted).item() == pytest.approx(1.25 / 2, rel=1e-3)
+    two = centre_l1(values, torch.tensor([5, 0]), torch.tensor([0.75, 0.25]), wanted.repeat(2, 1))
+    assert two.item() == pytest.approx(1.25 / 2, rel=1e-3)
+    none = centre_l1(values, torch.zeros(0, dtype=torch.int64), torch.zeros(0), torch.zeros(0, 2))
     assert none.item() == 0.0
 
 
