@@ -45,11 +45,11 @@ class Backend:
         from lava_runtime.frame_kernels import compile_kernels
         from lava_runtime.lava_assembly import assemble, source_frames
         from lava_runtime.lava_run_config import CompiledSimCfg
-        from lava_runtime.lava_runner import run_network
+        from lava_runtime.lava_runner import run_network, termination_after_cleaning
 
         compiled = self._models == "compiled"
         compile_kernels()
-        with tempfile.TemporaryDirectory(prefix="basalt-sim-") as folder:
+        with termination_after_cleaning(), tempfile.TemporaryDirectory(prefix="basalt-sim-") as folder:
             record = RunRecord(graph=graph, inputs=inputs, probes=probes, folder=Path(folder))
             lowered = (lower_compact if compiled else lower_portable)(graph, steps=record.schedule.steps)
             assembly = assemble(lowered, source_frames(graph, inputs), record.ledgers, self_recording=compiled)

@@ -6,6 +6,7 @@ runtime waits for them; so the parent polls instead of blocking, and ends the pr
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 import threading
@@ -36,26 +37,25 @@ def run_network(process: Any, run_config: Any, *, steps: int, counter: c_longlon
 
     Raises RunError with the first failure of any process. Leaves no process behind.
     """
-    with _signals_as_exceptions():
-        finished = False
-        counter.value = 0
-        try:
-            # Lava prints the traceback of a process that cannot start; the exception says the same.
-            with _children_ignore_interrupt(), redirect_stdout(StringIO()):
-                process.create_runtime(run_cfg=run_config, compile_config={"pypy_channel_size": CHANNEL_SLOTS})
-            process.run(condition=RunSteps(num_steps=steps, blocking=False))
-            _watch(process.runtime, steps=steps, counter=counter, progress=progress, what=what)
-            process.wait()
-            process.stop()
-            finished = True
-        except OSError as error:
-            raise RunError(
-                f"The Lava processes could not be started or reached: {error}. They write into {tempfile.gettempdir()} and "
-                "share memory in /dev/shm; make room there, or record less."
-            ) from None
-        finally:
-            if not finished and process.runtime is not None:
-                _abandon(process.runtime)
+    finished = False
+    counter.value = 0
+    try:
+        # Lava prints the traceback of a process that cannot start; the exception says the same.
+        with _children_ignore_interrupt(), redirect_stdout(StringIO()):
+            process.create_runtime(run_cfg=run_config, compile_config={"pypy_channel_size": CHANNEL_SLOTS})
+        process.run(condition=RunSteps(num_steps=steps, blocking=False))
+        _watch(process.runtime, steps=steps, counter=counter, progress=progress, what=what)
+        process.wait()
+        process.stop()
+        finished = True
+    except OSError as error:
+        raise RunError(
+            f"The Lava processes could not be started or reached: {error}. They write into {tempfile.gettempdir()} and "
+            "share memory in /dev/shm; make room there, or record less."
+        ) from None
+    finally:
+        if not finished and process.runtime is not None:
+            _abandon(process.runtime)
 
 
 def _watch(runtime: Any, *, steps: int, counter: c_longlong, progress: bool, what: str) -> None:
@@ -128,18 +128,25 @@ def _children_ignore_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+class _TerminatedError(BaseException):
+    """SIGTERM arrived while processes were running."""
+
+
 @contextmanager
-def _signals_as_exceptions() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit while processes are running, so that they are ended too."""
+def termination_after_cleaning() -> Iterator[None]:
+    """Let SIGTERM unwind what lies inside, processes and files, and then do what it would have done without us."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def leave(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        raise _TerminatedError
 
     before = signal.signal(signal.SIGTERM, leave)
     try:
         yield
+    except _TerminatedError:
+        signal.signal(signal.SIGTERM, before)
+        os.kill(os.getpid(), signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)

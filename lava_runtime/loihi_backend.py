@@ -74,9 +74,9 @@ class Backend:
         from lava.utils import loihi2_profiler
 
         from lava_runtime.lava_assembly import assemble, board_edges, source_frames
-        from lava_runtime.lava_runner import run_network
+        from lava_runtime.lava_runner import run_network, termination_after_cleaning
 
-        with tempfile.TemporaryDirectory(prefix="basalt-loihi2-") as folder:
+        with termination_after_cleaning(), tempfile.TemporaryDirectory(prefix="basalt-loihi2-") as folder:
             record = RunRecord(graph=graph, inputs=inputs, probes=probes, folder=Path(folder))
             steps = record.schedule.hardware_steps
             lowered = lower_portable(graph, steps=record.schedule.steps)
