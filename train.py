@@ -44,7 +44,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, metavar="FOLDER", help="where results go (default: runs/<preset>)")
     made.add_argument("--resume", action="store_true", help="go on from resume.safetensors in --out, to the bit")
     made.add_argument("--evaluate", type=Path, metavar="CKPT", help="score this checkpoint instead of training")
-    made.add_argument("--threads", type=int, default=2, help="processor threads (default: 2; on a busy machine 1 is faster)")
+    made.add_argument(
+        "--threads", type=int, default=2, help="processor threads (default: 2; on a busy machine 1 is faster)"
+    )
     made.add_argument("--windows", type=int, help="windows to score on (default: 320; all of a folder with --evaluate)")
     made.add_argument("--quiet", action="store_true", help="no progress bars")
     return made
