@@ -8,6 +8,7 @@ them works. Neurons are not run: they keep the shape and their state. A module i
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -19,178 +20,12 @@ from torch import fx, nn
 from netx_export.errors import ExportError
 from netx_export.float_graph import FloatArray, FloatGraph, InputNode, OutputNode, live_nodes
 from netx_export.float_run import FloatRun
-from netx_export.graph import FloatLif, Shape
+from netx_export.graph import Shape
 from netx_export.graph.neurons import MESSAGE_BITS_MAX
+from netx_export.tracer_example import ExampleTracer, is_torch_layer
+from netx_export.tracer_layers import check_hooks
+from netx_export.tracer_neurons import USER_CODE_ERRORS, is_neuron, neuron_spec_of, register_neuron
 from netx_export.tracer_ops import Call, Translator, Wire
-
-SpecFunction = Callable[[Any], FloatLif]
-
-_USER_CODE_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    NameError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What a user's forward may raise while it is traced; each becomes one clear error."""
-
-_CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
-
-_MODULE_CALL = nn.Module.__call__
-_MODULE_GETATTR = nn.Module.__getattr__
-
-_REGISTERED: dict[type[nn.Module], SpecFunction] = {}
-
-
-def register_neuron(cls: type[nn.Module], spec_function: SpecFunction) -> None:
-    """Treat modules of `cls` as neurons; `spec_function(module)` returns their FloatLif. Raises ExportError if taken."""
-    if cls in _REGISTERED:
-        raise ExportError(f"Neuron class {cls.__name__!r} is already registered; register each class once.")
-    _REGISTERED[cls] = spec_function
-
-
-def neuron_spec_of(module: nn.Module, path: str) -> FloatLif | None:
-    """The FloatLif that `module` stands for, or None when it is no neuron. Raises ExportError for other answers."""
-    registered = next((_REGISTERED[cls] for cls in type(module).__mro__ if cls in _REGISTERED), None)
-    if registered is not None:
-        spec = registered(module)
-    elif callable(getattr(module, "neuron_spec", None)):
-        spec = cast(Any, module).neuron_spec()
-    else:
-        return None
-    if not isinstance(spec, FloatLif):
-        raise ExportError(
-            f"Neuron {path!r} ({type(module).__name__}) describes itself as {type(spec).__name__}; the exporter knows "
-            "FloatLif (leaky integrate-and-fire, hard reset to zero). Use such a neuron, or register one for this class."
-        )
-    return spec
-
-
-def is_neuron(module: nn.Module) -> bool:
-    """True when `module` offers `neuron_spec()` or its class was registered."""
-    return callable(getattr(module, "neuron_spec", None)) or any(cls in _REGISTERED for cls in type(module).__mro__)
-
-
-class _ShapedProxy(fx.Proxy):
-    """A proxy that knows the value of the example run, so that code may ask for shapes."""
-
-    @property
-    def shape(self) -> Any:
-        return _value(self).shape
-
-    @property
-    def ndim(self) -> Any:
-        return _value(self).ndim
-
-    @property
-    def dtype(self) -> Any:
-        return _value(self).dtype
-
-    @property
-    def device(self) -> Any:
-        return _value(self).device
-
-    def dim(self) -> Any:
-        return _value(self).dim()
-
-    def size(self, *axes: int) -> Any:
-        return _value(self).size(*axes)
-
-    def __len__(self) -> int:
-        return len(_value(self))
-
-
-def _is_torch_layer(cls: type) -> bool:
-    """True for torch.nn's own layers; a user's subclass of one has it among its bases."""
-    return cls.__module__.startswith("torch.nn.modules.") and cls not in _CONTAINERS
-
-
-def _value(proxy: fx.Proxy) -> Any:
-    return cast(_Tracer, proxy.tracer).values[proxy.node]
-
-
-class _Tracer(fx.Tracer):
-    """fx's tracer with our leaves and the example's values beside the nodes."""
-
-    def __init__(self, example: torch.Tensor) -> None:
-        super().__init__()
-        self.example = example
-        self.values: dict[fx.Node, Any] = {}
-        self.scopes: dict[fx.Node, str] = {}
-        self.running = ""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Neurons and the layers we translate are not looked into; containers are."""
-        return is_neuron(m) or any(_is_torch_layer(cls) for cls in type(m).__mro__)
-
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        return cast(fx.Proxy, _ShapedProxy(node, self))
-
-    def create_proxy(
-        self,
-        kind: str,
-        target: Any,
-        args: Any,
-        kwargs: Any,
-        name: str | None = None,
-        type_expr: Any = None,
-        proxy_factory_fn: Any = None,
-    ) -> fx.Proxy:
-        proxy = cast(fx.Proxy, super().create_proxy(kind, target, args, kwargs, name, type_expr, proxy_factory_fn))
-        node = proxy.node
-        stack = node.meta.get("nn_module_stack") or {}
-        self.scopes[node] = list(stack.values())[-1][0] if stack else ""
-        self.running = self._describe(node)
-        self.values[node] = self._execute(node)
-        return proxy
-
-    def _describe(self, node: fx.Node) -> str:
-        if node.op == "call_module":
-            return f"module {node.target!r}"
-        name = getattr(node.target, "__name__", str(node.target))
-        scope = self.scopes[node]
-        return f"operation {name!r} in {f'module {scope!r}' if scope else 'the forward of the exported module'}"
-
-    def _execute(self, node: fx.Node) -> Any:
-        args = fx.node.map_arg(node.args, lambda n: self.values[n])
-        kwargs = fx.node.map_arg(node.kwargs, lambda n: self.values[n])
-        if node.op == "placeholder":
-            # The first argument is the example; others keep their default.
-            return self.example if len(self.values) == 0 else next(iter(node.args), None)
-        if node.op == "get_attr":
-            return _attribute(self.root, str(node.target))
-        if node.op == "call_module":
-            module = self.root.get_submodule(str(node.target))
-            if is_neuron(module):
-                return torch.zeros_like(args[0])
-            with _untraced():
-                return module(*args, **kwargs)
-        if node.op == "call_method":
-            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-        return cast(Callable[..., Any], node.target)(*args, **kwargs)
-
-
-@contextmanager
-def _untraced() -> Iterator[None]:
-    """Modules behave as outside of tracing: fx replaces these two methods of all modules while it traces."""
-    traced = (nn.Module.__call__, nn.Module.__getattr__)
-    setattr(nn.Module, "__call__", _MODULE_CALL)  # noqa: B010 - a plain assignment is no assignment to a method for mypy
-    setattr(nn.Module, "__getattr__", _MODULE_GETATTR)  # noqa: B010
-    try:
-        yield
-    finally:
-        setattr(nn.Module, "__call__", traced[0])  # noqa: B010
-        setattr(nn.Module, "__getattr__", traced[1])  # noqa: B010
-
-
-def _attribute(root: nn.Module, path: str) -> Any:
-    value: Any = root
-    for part in path.split("."):
-        value = getattr(value, part)
-    return value
 
 
 @contextmanager
@@ -217,6 +52,27 @@ def example_shape(example: torch.Tensor) -> Shape:
     )
 
 
+def _sample(module: Any, example: Any) -> torch.Tensor:
+    """The example as a real tensor of its own, which the module may overwrite."""
+    if not isinstance(module, nn.Module):
+        raise ExportError(
+            f"A {type(module).__name__} was given to export; give a torch.nn.Module, which holds layers and neurons by name."
+        )
+    if isinstance(example, torch.Tensor):
+        sample = example.detach().clone()
+    else:
+        try:
+            sample = torch.tensor(np.asarray(example))
+        except (TypeError, ValueError) as error:
+            raise ExportError(
+                f"The example is a {type(example).__name__} that is no array of numbers ({error}); give a tensor or array "
+                "(T,B,C,H,W)."
+            ) from None
+    if sample.is_complex():
+        raise ExportError(f"The example holds {sample.dtype} numbers; give real ones.")
+    return sample
+
+
 def _check_example(example: torch.Tensor, input_bits: int) -> None:
     if input_bits == 0:
         other = example[(example != 0) & (example != 1)]
@@ -226,9 +82,12 @@ def _check_example(example: torch.Tensor, input_bits: int) -> None:
                 "Bin the input to 0/1, or export with input_bits=N for integers of N bits, sign included."
             )
         return
+    if not isinstance(input_bits, int) or not 2 <= input_bits <= MESSAGE_BITS_MAX:
+        raise ExportError(
+            f"input_bits is {input_bits!r}, the limit is 2..{MESSAGE_BITS_MAX}, or 0 for 0/1 events; give the width of the "
+            "input's integers, sign included."
+        )
     limit = 1 << (input_bits - 1)
-    if not 2 <= input_bits <= MESSAGE_BITS_MAX:
-        raise ExportError(f"input_bits is {input_bits}, the limit is 2..{MESSAGE_BITS_MAX}, or 0 for 0/1 events.")
     worst = float(example.abs().max()) if example.numel() else 0.0
     if worst >= limit or bool((example != example.floor()).any()):
         raise ExportError(
@@ -244,7 +103,7 @@ def trace(module: nn.Module, example: Any, *, input_bits: int = 0) -> FloatGraph
     of linear layers take (T,B,N) or (B,N). Raises ExportError naming the torch module, what travelled on the wire and
     the nearest spiking form for everything that is neither linear nor a spiking neuron.
     """
-    sample = torch.as_tensor(np.asarray(example)) if not isinstance(example, torch.Tensor) else example.detach()
+    sample = _sample(module, example)
     parameter = next((p for p in module.parameters() if p.is_floating_point()), None)
     if parameter is not None:
         sample = sample.to(dtype=parameter.dtype, device=parameter.device)
@@ -252,20 +111,21 @@ def trace(module: nn.Module, example: Any, *, input_bits: int = 0) -> FloatGraph
     _check_example(sample, input_bits)
     if is_neuron(module):
         raise ExportError("The exported module is itself a neuron; wrap it with the layer that feeds it.")
-    if any(_is_torch_layer(cls) for cls in type(module).__mro__):
+    if is_torch_layer(module):
         module = nn.Sequential(module)
-    tracer = _Tracer(sample)
-    with evaluating(module), torch.no_grad():
+    check_hooks(module, "The exported module", sample)
+    tracer = ExampleTracer(sample)
+    with evaluating(module), torch.inference_mode(False), torch.no_grad():
         try:
             graph = tracer.trace(module)
-        except _USER_CODE_ERRORS as error:
+        except USER_CODE_ERRORS as error:
             reached = f" The last thing reached was {tracer.running}." if tracer.running else ""
             raise ExportError(
                 f"{type(module).__name__} could not be traced: {type(error).__name__}: {error}.{reached} The example has "
                 f"shape {tuple(sample.shape)}. Control flow may depend on shapes, not on values; put what does into a "
                 "neuron module that offers neuron_spec()."
             ) from error
-    return _translate(tracer, graph, shape, input_bits)
+        return _translate(tracer, graph, shape, input_bits)
 
 
 def record(module: nn.Module, example: Any) -> FloatRun:
@@ -273,7 +133,7 @@ def record(module: nn.Module, example: Any) -> FloatRun:
 
     Raises ExportError for an example of one time step, whose later steps nobody could know.
     """
-    sample = torch.as_tensor(np.asarray(example)) if not isinstance(example, torch.Tensor) else example.detach()
+    sample = _sample(module, example)
     if sample.ndim not in (3, 5):
         raise ExportError(
             f"check=True compares whole samples, the example has shape {tuple(sample.shape)}; give (T,B,C,H,W)."
@@ -292,8 +152,8 @@ def record(module: nn.Module, example: Any) -> FloatRun:
             if is_neuron(part):
                 part.register_forward_hook(keep(path))
         with evaluating(twin), torch.no_grad():
-            returned = twin(sample.double().cpu())
-    except _USER_CODE_ERRORS as error:
+            returned = twin(sample.to(device="cpu", dtype=torch.float64, copy=True))
+    except USER_CODE_ERRORS as error:
         raise ExportError(
             f"{type(module).__name__} could not be run in float64 on a copy, which check=True needs: {type(error).__name__}: "
             f"{error}. Let it work in the type of its input, or export without the check."
@@ -309,7 +169,7 @@ def _frames(value: torch.Tensor, sample: torch.Tensor) -> FloatArray:
     return array.reshape(*sample.shape[:2], *frame)
 
 
-def _translate(tracer: _Tracer, graph: fx.Graph, shape: Shape, input_bits: int) -> FloatGraph:
+def _translate(tracer: ExampleTracer, graph: fx.Graph, shape: Shape, input_bits: int) -> FloatGraph:
     translator = Translator(lead=tracer.example.shape[: tracer.example.ndim - (3 if tracer.example.ndim > 3 else 1)])
     wired: dict[fx.Node, str] = {}
     for node in graph.nodes:
@@ -332,7 +192,7 @@ def _translate(tracer: _Tracer, graph: fx.Graph, shape: Shape, input_bits: int) 
         if not isinstance(tracer.values[node], torch.Tensor):
             if node.users:
                 raise ExportError(
-                    f"{tracer._describe(node).capitalize()} makes a {type(tracer.values[node]).__name__}, not a tensor; "
+                    f"{tracer.describe(node).capitalize()} makes a {type(tracer.values[node]).__name__}, not a tensor; "
                     "a layer passes one tensor on. Read channels through a 1x1 convolution instead of splitting."
                 )
             continue
@@ -340,7 +200,7 @@ def _translate(tracer: _Tracer, graph: fx.Graph, shape: Shape, input_bits: int) 
     return FloatGraph(nodes=live_nodes(translator.nodes))
 
 
-def _call(tracer: _Tracer, node: fx.Node, wired: dict[fx.Node, str]) -> Call:
+def _call(tracer: ExampleTracer, node: fx.Node, wired: dict[fx.Node, str]) -> Call:
     module = tracer.root.get_submodule(str(node.target)) if node.op == "call_module" else None
     path = str(node.target) if module is not None else tracer.scopes[node]
     spec = neuron_spec_of(module, path) if module is not None else None
@@ -353,11 +213,11 @@ def _call(tracer: _Tracer, node: fx.Node, wired: dict[fx.Node, str]) -> Call:
         kwargs=dict(fx.node.map_arg(node.kwargs, lambda n: Wire(wired[n]) if n in wired else tracer.values[n])),
         values=tuple(tracer.values[n] for n in node.all_input_nodes if n in wired),
         result=tracer.values[node],
-        described=tracer._describe(node),
+        described=tracer.describe(node),
     )
 
 
-def _outputs(tracer: _Tracer, translator: Translator, returned: Any, wired: dict[fx.Node, str]) -> None:
+def _outputs(tracer: ExampleTracer, translator: Translator, returned: Any, wired: dict[fx.Node, str]) -> None:
     for name, value in _named(returned, "output"):
         if not isinstance(value, fx.Node) or value not in wired:
             if value is None:
@@ -378,8 +238,10 @@ def _outputs(tracer: _Tracer, translator: Translator, returned: Any, wired: dict
 
 
 def _named(returned: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Output names: dictionary keys, tuple fields or positions (`output0`, `output1`), `output` for a single tensor."""
+    """Output names: keys, fields or positions (`output0`, `output1`) of what is returned, `output` for a single tensor."""
     prefix = "" if name == "output" else f"{name}."
+    if dataclasses.is_dataclass(returned) and not isinstance(returned, type):
+        returned = {field.name: getattr(returned, field.name) for field in dataclasses.fields(returned)}
     if isinstance(returned, dict):
         for key, value in returned.items():
             yield from _named(value, f"{prefix}{key}")

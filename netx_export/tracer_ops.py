@@ -19,7 +19,6 @@ from netx_export.float_graph import (
     ConcatNode,
     ConvNode,
     FlattenNode,
-    FloatArray,
     LinearNode,
     MaxPoolNode,
     NeuronNode,
@@ -27,8 +26,11 @@ from netx_export.float_graph import (
     ScaleNode,
     UpsampleNode,
 )
-from netx_export.graph import FloatLif, Pair, Shape
+from netx_export.graph import FloatLif, Shape
 from netx_export.passes.wires import TRAVEL_WORDS, Travel, travel_of
+from netx_export.tracer_arguments import array, conv_padding, is_scalar, is_whole, pair, shown
+from netx_export.tracer_layers import check_same_layer
+from netx_export.tracer_remedies import nearest_form
 
 
 class Wire(str):
@@ -93,6 +95,8 @@ class Translator:
         if isinstance(call.target, nn.Module):
             for kind, translate in _MODULES.items():
                 if isinstance(call.target, kind):
+                    if len(call.values) == 1:
+                        check_same_layer(call.target, kind, call.values[0], call.path)
                     return translate(self, call)
             raise self._refusal(call)
         found = _FUNCTIONS.get(call.target)
@@ -131,6 +135,22 @@ class Translator:
     def _alias(self, call: Call) -> str:
         return self._common(call)["inputs"][0]  # type: ignore[no-any-return]
 
+    def _dropout(self, call: Call) -> str:
+        if call.argument(2, "training", True):
+            raise ExportError(
+                f"{_capital(call.described)} drops values of {self._what(call)} in evaluation mode too; pass "
+                "training=self.training, or use nn.Dropout."
+            )
+        return self._alias(call)
+
+    def _cast(self, call: Call) -> str:
+        if not call.result.is_floating_point():
+            raise ExportError(
+                f"{_capital(call.described)} turns {self._what(call)} into {call.result.dtype}, whose arithmetic is another; "
+                "stay in floating point."
+            )
+        return self._alias(call)
+
     def _conv(self, call: Call) -> str:
         layer = cast(nn.Conv2d, call.target)
         if layer.padding_mode != "zeros" and layer.padding != (0, 0):
@@ -141,11 +161,11 @@ class Translator:
         return self.add(
             ConvNode(
                 **self._common(call),
-                weight=_array(layer.weight),
-                bias=None if layer.bias is None else _array(layer.bias),
-                stride=_pair(layer.stride),
-                padding=_conv_padding(layer, call.path),
-                dilation=_pair(layer.dilation),
+                weight=array(layer.weight),
+                bias=None if layer.bias is None else array(layer.bias),
+                stride=pair(layer.stride),
+                padding=conv_padding(layer, call.path),
+                dilation=pair(layer.dilation),
                 groups=layer.groups,
             )
         )
@@ -157,8 +177,8 @@ class Translator:
                 f"Linear {call.path!r} got {tuple(call.values[0].shape)} and works on the last axis only; flatten to (T,B,N) "
                 "first, or use a 1x1 Conv2d."
             )
-        bias = None if layer.bias is None else _array(layer.bias)
-        return self.add(LinearNode(**self._common(call), weight=_array(layer.weight), bias=bias))
+        bias = None if layer.bias is None else array(layer.bias)
+        return self.add(LinearNode(**self._common(call), weight=array(layer.weight), bias=bias))
 
     def _batch_norm(self, call: Call) -> str:
         layer = cast(nn.BatchNorm1d | nn.BatchNorm2d, call.target)
@@ -172,10 +192,10 @@ class Translator:
                 f"Batch norm {call.path!r} got {tuple(call.values[0].shape)} and takes its second axis for the channels; "
                 "fold T and B into one axis before it."
             )
-        scale = 1.0 / np.sqrt(_array(layer.running_var) + layer.eps)
+        scale = 1.0 / np.sqrt(array(layer.running_var) + layer.eps)
         if layer.affine:
-            scale = scale * _array(layer.weight)
-        shift = -_array(layer.running_mean) * scale + (_array(layer.bias) if layer.affine else 0.0)
+            scale = scale * array(layer.weight)
+        shift = -array(layer.running_mean) * scale + (array(layer.bias) if layer.affine else 0.0)
         return self.add(BatchNormNode(**self._common(call), scale=scale, shift=shift))
 
     def _max_pool(self, call: Call) -> str:
@@ -201,10 +221,10 @@ class Translator:
         return self.add(
             MaxPoolNode(
                 **(common | {"id": name, "source": base}),
-                kernel=_pair(kernel),
-                stride=_pair(kernel if stride is None else stride),
-                padding=_pair(padding),
-                dilation=_pair(dilation),
+                kernel=pair(kernel),
+                stride=pair(kernel if stride is None else stride),
+                padding=pair(padding),
+                dilation=pair(dilation),
             )
         )
 
@@ -218,12 +238,21 @@ class Translator:
             )
         before, after = self.by_id[common["inputs"][0]].shape, common["shape"]
         factor = after[1] // before[1]
-        if factor < 1 or after != (before[0], before[1] * factor, before[2] * factor):
+        if (
+            factor < 1
+            or not is_whole(self._factor(call))
+            or after != (before[0], before[1] * factor, before[2] * factor)
+        ):
             raise ExportError(
                 f"Upsampling {call.path or call.name!r} makes {after} of {before}; the exporter repeats whole pixels, by the "
                 "same whole factor on both sides. On (T,B,C,H,W) fold T and B first, or use scale_factor=(1, f, f)."
             )
         return self.add(UpsampleNode(**common, factor=factor))
+
+    @staticmethod
+    def _factor(call: Call) -> Any:
+        """What an upsampling was told to scale by: torch finds source pixels with it, not with the sizes."""
+        return call.target.scale_factor if isinstance(call.target, nn.Upsample) else call.argument(2, "scale_factor")
 
     def _concat(self, call: Call) -> str:
         parts = call.argument(0, "tensors")
@@ -239,13 +268,14 @@ class Translator:
     def _add(self, call: Call) -> str:
         sign = -1.0 if call.target in _SUBTRACTIONS else 1.0
         factor = sign * float(call.kwargs.get("alpha", 1.0))
-        if len(call.wires) != 2:
+        operands = (call.argument(0, "input"), call.argument(1, "other"))
+        if not all(isinstance(operand, Wire) for operand in operands):
             raise ExportError(
                 f"{_capital(call.described)} adds a constant to {self._what(call)}; a constant belongs into the bias of the "
                 "layer before the neuron."
             )
         common = self._common(call, count=2)
-        first, second = common["inputs"]
+        first, second = operands
         shapes = (self.by_id[first].shape, self.by_id[second].shape)
         if shapes[0] != shapes[1]:
             raise ExportError(
@@ -259,16 +289,19 @@ class Translator:
         return self.add(AddNode(**(common | {"inputs": (first, second)})))
 
     def _scale(self, call: Call) -> str:
-        wires = call.wires
-        constants = [value for value in call.args if not isinstance(value, Wire)]
-        if len(wires) != 1 or len(constants) != 1 or not _is_scalar(constants[0]):
+        operands = (call.argument(0, "input"), call.argument(1, "other"))
+        constants = [value for value in operands if not isinstance(value, Wire)]
+        if len(constants) != 1 or not is_scalar(constants[0]):
             raise ExportError(
-                f"{_capital(call.described)} multiplies {self._what(call)}; a product of activations has no spiking form. "
-                "Nearest: add the two as currents into one neuron, or use a convolution for fixed factors."
+                f"{_capital(call.described)} multiplies {self._what(call)}"
+                + ("; a product of activations" if not constants else f" by {shown(constants[0])}; such a product")
+                + " has no spiking form. Nearest: add the two as currents into one neuron, or use a convolution for "
+                "fixed factors (one per channel: a 1x1 depthwise convolution)."
             )
         factor = float(constants[0])
         if call.target in _DIVISIONS:
-            if not isinstance(call.args[0], Wire) or factor == 0.0:
+            rounds = call.kwargs.get("rounding_mode") is not None
+            if rounds or not isinstance(operands[0], Wire) or factor == 0.0:
                 raise self._refusal(call)
             factor = 1.0 / factor
         return self.add(ScaleNode(**self._common(call), factor=factor))
@@ -296,67 +329,14 @@ class Translator:
         target = call.target
         kind = type(target).__name__ if isinstance(target, nn.Module) else getattr(target, "__name__", str(target))
         names = [cls.__name__ for cls in type(target).__mro__] if isinstance(target, nn.Module) else [kind]
-        remedy = next((_NEAREST[name.lower()] for name in names if name.lower() in _NEAREST), _DEFAULT_REMEDY)
         return ExportError(
             f"{_capital(call.described)} ({kind}) has no spiking form. What travelled on the wire: {self._what(call)}. "
-            f"Nearest spiking form: {remedy}"
+            f"Nearest spiking form: {nearest_form(names)}"
         )
-
-
-_DEFAULT_REMEDY = "put what it computes into a neuron that offers neuron_spec(), or express it as a convolution."
-_POOL_REMEDY = "a convolution with stride 2, or nn.MaxPool2d on the spikes after a neuron (a logical OR)."
-_RELU_REMEDY = "a spiking neuron (PLIF) in its place."
-_NEAREST: Mapping[str, str] = {
-    "avgpool2d": _POOL_REMEDY,
-    "avg_pool2d": _POOL_REMEDY,
-    "adaptiveavgpool2d": _POOL_REMEDY,
-    "adaptive_avg_pool2d": _POOL_REMEDY,
-    "adaptivemaxpool2d": _POOL_REMEDY,
-    "mean": "return every time step and average after the run; in space, a convolution with stride.",
-    "relu": _RELU_REMEDY,
-    "relu_": _RELU_REMEDY,
-    "leakyrelu": _RELU_REMEDY,
-    "sigmoid": _RELU_REMEDY,
-    "tanh": _RELU_REMEDY,
-    "silu": _RELU_REMEDY,
-    "gelu": _RELU_REMEDY,
-    "softmax": "return the currents and apply softmax after the run.",
-    "getitem": "a 1x1 convolution that reads the channels wanted.",
-    "convtranspose2d": "nearest upsampling followed by a convolution.",
-    "layernorm": "BatchNorm2d, which folds into the convolution.",
-    "groupnorm": "BatchNorm2d, which folds into the convolution.",
-}
 
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _array(tensor: Any) -> FloatArray:
-    return cast(FloatArray, tensor.detach().to(device="cpu", dtype=torch.float64).numpy())
-
-
-def _pair(value: Any) -> Pair:
-    if isinstance(value, Sequence):
-        return (int(value[0]), int(value[-1]))
-    return (int(value), int(value))
-
-
-def _conv_padding(layer: nn.Conv2d, path: str) -> Pair:
-    if layer.padding == "valid":
-        return (0, 0)
-    if layer.padding == "same":
-        total = [d * (k - 1) for d, k in zip(_pair(layer.dilation), _pair(layer.kernel_size), strict=True)]
-        if any(extent % 2 for extent in total):
-            raise ExportError(
-                f"Convolution {path!r} pads 'same' with an even kernel, more on one side than on the other; use an odd kernel."
-            )
-        return (total[0] // 2, total[1] // 2)
-    return _pair(layer.padding)
-
-
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, int | float) or (isinstance(value, torch.Tensor) and value.numel() == 1)
 
 
 _Translation = Callable[[Translator, Call], str]
@@ -385,8 +365,9 @@ _FUNCTIONS: Mapping[Any, _Translation] = {
     F.interpolate: Translator._upsample,
     F.max_pool2d: Translator._max_pool,
     torch.max_pool2d: Translator._max_pool,
-    **dict.fromkeys((F.dropout, F.dropout2d, "contiguous", "detach", "clone"), Translator._alias),
-    **dict.fromkeys(("float", "double", "to"), Translator._alias),
+    **dict.fromkeys((F.dropout, F.dropout2d), Translator._dropout),
+    **dict.fromkeys(("contiguous", "detach", "clone"), Translator._alias),
+    **dict.fromkeys(("float", "double", "to"), Translator._cast),
     **dict.fromkeys((torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze), Translator._reshape),
     **dict.fromkeys(("flatten", "unflatten", "reshape", "view", "squeeze", "unsqueeze"), Translator._reshape),
 }

@@ -135,8 +135,8 @@ class Graph:
         object.__setattr__(self, "meta", dict(self.meta))
         if self.timing not in ("aligned", "as_given"):
             raise GraphError(f"Graph timing is {self.timing!r}; it is 'aligned' or 'as_given'.")
-        if self.steps < 1:
-            raise GraphError(f"Graph steps is {self.steps}; a sample has at least one time step.")
+        if not isinstance(self.steps, int) or self.steps < 1:
+            raise GraphError(f"Graph steps is {self.steps!r}; a sample has at least one time step, and whole ones.")
         self._check_names()
         for projection in self.projections:
             self._check_projection(projection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,6 +19,17 @@ MESSAGE_BITS_MAX = 16
 def _check_range(what: str, value: int, low: int, high: int, remedy: str) -> None:
     if not low <= value <= high:
         raise GraphError(f"{what} is {value}, the limit is {low}..{high}; {remedy}")
+
+
+def _real(what: str, value: object) -> float:
+    """`value`, a number or an array or tensor that holds a single one, as a float."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        raise GraphError(f"{what} is {value!r}; give one number, the same for all neurons of the population.") from None
+    if not math.isfinite(number):
+        raise GraphError(f"{what} is {number}; give a finite number.")
+    return number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +127,10 @@ class FloatLif:
     reset: Literal["zero"] = "zero"
 
     def __post_init__(self) -> None:
+        for name in ("leak", "gain", "threshold"):
+            object.__setattr__(self, name, _real(f"FloatLif {name}", getattr(self, name)))
+        if self.reset != "zero":
+            raise GraphError(f"FloatLif reset is {self.reset!r}, only 'zero' exists: train with a hard reset to zero.")
         if not 0.0 <= self.leak <= 1.0:
             raise GraphError(
                 f"FloatLif leak is {self.leak}, the limit is 0..1; a leak multiplies the voltage each step."

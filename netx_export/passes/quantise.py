@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +65,11 @@ class Quantise:
     name: str = "quantise"
 
     def requires(self, graph: ProjectionGraph) -> None:
-        """Every number is finite."""
+        """Every number is finite, and the rounding one that exists."""
+        if self.rounding not in get_args(Rounding):
+            raise QuantisationError(
+                f"rounding is {self.rounding!r}; choose one of {', '.join(map(repr, get_args(Rounding)))}."
+            )
         for projection in graph.projections:
             _check_finite(projection.synapse.weight, "weight", projection.source or projection.label)
         for population in graph.populations:

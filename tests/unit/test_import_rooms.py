@@ -12,7 +12,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("netx_export", "training", "lava_runtime", "hw_profiles")
 
-TORCH_MODULES = {"netx_export/tracer.py", "netx_export/tracer_ops.py", "netx_export/slayer_tracer.py"}
+TORCH_MODULES = {
+    "netx_export/tracer.py",
+    "netx_export/tracer_arguments.py",
+    "netx_export/tracer_example.py",
+    "netx_export/tracer_layers.py",
+    "netx_export/tracer_neurons.py",
+    "netx_export/tracer_ops.py",
+    "netx_export/slayer_tracer.py",
+}
 LAVA_MODULES = {
     "lava_runtime/lava/processes.py",
     "lava_runtime/lava/models.py",
