@@ -61,15 +61,15 @@ retrain: ## forget the demo's results, then make demo
 
 .PHONY: test
 test: $(VENV)/.installed ## all tests that finish in minutes
-	$(PY) -m pytest -q -m "not long"
+	$(PY) -m pytest -q
 
 .PHONY: test-long
-test-long: $(VENV)/.installed ## the hour-long equality runs too
-	$(PY) -m pytest -q
+test-long: $(VENV)/.installed ## the long equality runs too: 500 networks through Lava, hours
+	$(PY) -m pytest -q -m "long or not long"
 
 .PHONY: test-core
 test-core: $(CORE_VENV)/.installed ## what needs neither torch nor Lava, on Python 3.11
-	$(CORE_PY) -m pytest -q -m "not long"
+	$(CORE_PY) -m pytest -q
 
 .PHONY: check
 check: $(VENV)/.installed ## lint, format, types

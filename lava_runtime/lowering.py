@@ -30,7 +30,6 @@ from lava_runtime.synapse_blocks import (
     portable_synapses,
 )
 from lava_runtime.taps import frame_conv_of
-from netx_export.errors import RunError
 from netx_export.graph import (
     Conv,
     Dense,
@@ -45,9 +44,6 @@ from netx_export.graph import (
     accumulator_bound,
     fixedpoint,
 )
-
-OR_LIMIT = (fixedpoint.STATE_LIMIT >> fixedpoint.ACTIVATION_SHIFT) - 1
-"""Largest current that Lava's LIF takes without wrapping; an OR built from it must stay below."""
 
 
 def lower_portable(graph: Graph, *, steps: int) -> Lowered:
@@ -154,7 +150,6 @@ def _add_neurons(
                     population=population.id,
                 )
             case Or():
-                _check_or(graph, population)
                 blocks[name] = or_block(name, shape, population=population.id)
             case Readout():
                 blocks[name] = readout(name=name, shape=shape, population=population.id)
@@ -167,15 +162,6 @@ def _bias_frame(neuron: Lif, population: Population) -> np.ndarray[tuple[int, ..
     if bias.ndim == 1:
         bias = bias[:, None, None]
     return np.ascontiguousarray(np.broadcast_to(bias, population.shape).transpose(2, 1, 0), np.int32)
-
-
-def _check_or(graph: Graph, population: Population) -> None:
-    bound = sum(accumulator_bound(projection.synapse) for projection in graph.incoming[population.id])
-    if bound > OR_LIMIT:
-        raise RunError(
-            f"OR population {population.id!r}: its current can reach {bound}, the limit of Lava's LIF is {OR_LIMIT}; "
-            "an OR only asks whether a spike came, so give its projections weights of 1."
-        )
 
 
 def _wire_synapse(

@@ -26,6 +26,7 @@ from netx_export.graph import (
     Readout,
     Shape,
     Timing,
+    accumulator_bound,
 )
 from tests.calibration import HIGH, LOW, CannotCalibrateError, Spikes, calibrate_lif, current_of
 from tests.random_synapses import SynapseMaker
@@ -206,7 +207,8 @@ class _Builder(SynapseMaker):
             return Readout(bias=self.rng.integers(-5000, 5001, self.pick(((1,), (shape[0],), shape)))), a_in
         if kind == "or":
             spikes = (a_in > 0).astype(np.int64)
-            if not LOW <= spikes.mean() <= HIGH:
+            heaviest = sum(accumulator_bound(p.synapse) for p in incoming)
+            if not LOW <= spikes.mean() <= HIGH or heaviest >= 1 << 17:
                 raise CannotCalibrateError
             return Or(), spikes
         return calibrate_lif(self.lif(shape), shape, a_in, float(self.rng.uniform(0.05, 0.25)))

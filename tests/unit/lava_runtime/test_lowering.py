@@ -174,16 +174,6 @@ def test_lowest_bit_of_a_dense_weight_survives() -> None:
     np.testing.assert_array_equal(block.mantissa, mantissa)
 
 
-def test_an_or_that_lavas_lif_would_wrap_is_refused() -> None:
-    heavy = Kernel(mantissa=np.full((1, 16, 1, 1), 127, np.int16), exponent=7)
-    graph = _one_projection(Conv(kernel=heavy), (16, 1, 1), (1, 1, 1), neuron=Or())
-    for lower in LOWERINGS:
-        with pytest.raises(
-            RunError, match=r"OR population 'out': its current can reach 260096, the limit .* is 131071;"
-        ):
-            lower(graph, steps=2)
-
-
 def test_a_graded_sum_beyond_32_bits_is_refused_by_portable() -> None:
     heavy = Kernel(mantissa=np.full((1, 16, 1, 1), 127, np.int16), exponent=7)
     graph = _one_projection(Conv(kernel=heavy), (16, 1, 1), (1, 1, 1), bits=16)
