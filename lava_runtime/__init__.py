@@ -5,7 +5,7 @@ trace = lava_runtime.run(graph, inputs, backend="fast", probes=Probes(rasters=("
 
 from __future__ import annotations
 
-from lava_runtime.backend import BACKENDS, Probes, run
+from lava_runtime.backend import BACKENDS, Probes, ready, run
 from lava_runtime.trace import Trace
 
-__all__ = ["BACKENDS", "Probes", "Trace", "run"]
+__all__ = ["BACKENDS", "Probes", "Trace", "ready", "run"]

@@ -131,11 +131,16 @@ def run(
     `backend` is a key of BACKENDS; `options` go to it (`sim`: models="compiled"|"stock").
     Raises RunError for inputs or probes that do not fit and BackendUnavailableError when the backend cannot run here.
     """
+    probes = probes or Probes()
+    made = ready(graph, backend=backend, probes=probes, **options)
+    return made.run(graph, check_inputs(graph, inputs), probes, progress=progress)
+
+
+def ready(graph: Graph, *, backend: str = "fast", probes: Probes | None = None, **options: Any) -> BackendProtocol:
+    """The backend for `run`; raises what `run` would raise before it looks at inputs, so that nobody prepares them in vain."""
     if backend not in BACKENDS:
         raise RunError(f"Backend {backend!r} does not exist; choose one of {', '.join(BACKENDS)}.")
-    probes = probes or Probes()
-    checked = check_inputs(graph, inputs)
-    probes.select(graph, "rasters")
-    probes.select(graph, "states")
+    for kind in ("rasters", "states"):
+        (probes or Probes()).select(graph, kind)
     made: BackendProtocol = import_module(BACKENDS[backend]).Backend(**options)
-    return made.run(graph, checked, probes, progress=progress)
+    return made

@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lava_runtime.lava_import import import_lava
-from lava_runtime.lowering import lower_compact, lower_portable
-from lava_runtime.run_record import RunRecord
+from lava_runtime.lowering.lower import lower_compact, lower_portable
+from lava_runtime.simulation.lava_import import import_lava
+from lava_runtime.simulation.run_record import RunRecord
 from lava_runtime.trace import Trace
 from netx_export.errors import RunError
 from netx_export.graph import Graph
@@ -42,10 +42,10 @@ class Backend:
         # Lava is imported here and not above, so that the other backends work without it.
         from lava.magma.core.run_configs import Loihi2SimCfg
 
-        from lava_runtime.frame_kernels import compile_kernels
-        from lava_runtime.lava_assembly import assemble, source_frames
-        from lava_runtime.lava_run_config import CompiledSimCfg
-        from lava_runtime.lava_runner import run_network, termination_after_cleaning
+        from lava_runtime.simulation.assembly import assemble, source_frames
+        from lava_runtime.simulation.frame_kernels import compile_kernels
+        from lava_runtime.simulation.run_config import CompiledSimCfg
+        from lava_runtime.simulation.runner import run_network, termination_after_cleaning
 
         compiled = self._models == "compiled"
         compile_kernels()

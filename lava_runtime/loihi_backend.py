@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lava_runtime.lava_import import import_lava
-from lava_runtime.lowering import lower_portable
-from lava_runtime.run_record import RunRecord
+from lava_runtime.lowering.lower import lower_portable
+from lava_runtime.simulation.lava_import import import_lava
+from lava_runtime.simulation.run_record import RunRecord
 from lava_runtime.trace import Trace
 from netx_export.errors import BackendUnavailableError, RunError
 from netx_export.graph import Graph
@@ -73,8 +73,8 @@ class Backend:
         from lava.magma.core.run_configs import Loihi2HwCfg
         from lava.utils import loihi2_profiler
 
-        from lava_runtime.lava_assembly import assemble, board_edges, source_frames
-        from lava_runtime.lava_runner import run_network, termination_after_cleaning
+        from lava_runtime.simulation.assembly import assemble, board_edges, source_frames
+        from lava_runtime.simulation.runner import run_network, termination_after_cleaning
 
         with termination_after_cleaning(), tempfile.TemporaryDirectory(prefix="basalt-loihi2-") as folder:
             record = RunRecord(graph=graph, inputs=inputs, probes=probes, folder=Path(folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +34,28 @@ def save_run(
     write_network: Callable[[Graph, Path], None],
     facts: Mapping[str, Any],
 ) -> None:
-    """Write `network.net`, `trace.h5` and `run.json`; the facts come last, so a folder with run.json is complete."""
+    """Write `network.net`, `trace.h5` and `run.json`; the facts come last, so a folder with run.json is complete.
+
+    Raises RunError where the folder cannot be.
+    """
+    check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FACTS).unlink(missing_ok=True)
     write_network(graph, folder / NETWORK)
     trace.save(folder / TRACE)
     with replace_file(folder / FACTS) as temporary:
         temporary.write_text(json.dumps({"backend": trace.backend, **facts}, indent=2, sort_keys=True) + "\n")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise RunError where no run could be saved in `folder`. Nothing is created."""
+    place = folder.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise RunError(f"{folder}: cannot be a run folder, {place} is a file; choose another folder.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise RunError(f"{folder}: cannot be written, {place} allows it to others only; choose another folder.")
 
 
 def load_run(folder: Path, *, read_network: Callable[[Path], Graph]) -> Run:

@@ -1,7 +1,7 @@
 """Process models on compiled kernels: for this project's processes and, on request, for Lava's own.
 
 The models of Lava's Conv, Dense, Sparse, LIF and LIFReset compute what Lava's fixed-point models compute, bit for bit, and
-are chosen through the run configuration `lava_runtime.lava_run_config.CompiledSimCfg`.
+are chosen through the run configuration `lava_runtime.simulation.run_config.CompiledSimCfg`.
 """
 # mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False
 
@@ -26,11 +26,11 @@ from lava.proc.sparse.process import Sparse
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 from scipy.sparse import csr_matrix
 
-from lava_runtime import frame_kernels
-from lava_runtime.blocks import Branch
 from lava_runtime.lava.processes import CurrentSink, FanIn, GradedSource, SpikeSink, SpikeSource, StateSink
-from lava_runtime.recorder import FrameArray, Recorder
-from lava_runtime.taps import FrameConv, frame_conv
+from lava_runtime.lowering.blocks import Branch
+from lava_runtime.lowering.taps import FrameConv, frame_conv
+from lava_runtime.simulation import frame_kernels
+from lava_runtime.simulation.recorder import FrameArray, Recorder
 from netx_export.graph import fixedpoint
 
 

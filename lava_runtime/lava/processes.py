@@ -9,8 +9,8 @@ from __future__ import annotations
 from lava.magma.core.process.ports.ports import InPort, OutPort, RefPort
 from lava.magma.core.process.process import AbstractProcess
 
-from lava_runtime.blocks import Branch, FrameShape
-from lava_runtime.recorder import FrameArray, Ledger
+from lava_runtime.lowering.blocks import Branch, FrameShape
+from lava_runtime.simulation.recorder import FrameArray, Ledger
 
 
 class SpikeSource(AbstractProcess):

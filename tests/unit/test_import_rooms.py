@@ -24,10 +24,10 @@ TORCH_MODULES = {
 LAVA_MODULES = {
     "lava_runtime/lava/processes.py",
     "lava_runtime/lava/models.py",
-    "lava_runtime/lava_assembly.py",
+    "lava_runtime/simulation/assembly.py",
     "lava_runtime/lava_backend.py",
-    "lava_runtime/lava_run_config.py",
-    "lava_runtime/lava_runner.py",
+    "lava_runtime/simulation/run_config.py",
+    "lava_runtime/simulation/runner.py",
     "lava_runtime/loihi_backend.py",
 }
 TORCH_FREE_TRAINING = {

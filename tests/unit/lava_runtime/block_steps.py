@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from lava_runtime.blocks import (
+from lava_runtime.lowering.blocks import (
     ConvBlock,
     CurrentBlock,
     DelayBlock,

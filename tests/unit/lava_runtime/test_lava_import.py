@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import lava_runtime
-from lava_runtime import lava_import
+from lava_runtime.simulation import lava_import
 from netx_export.errors import BackendUnavailableError
 from netx_export.graph import Conv, Graph, Input, Kernel, Lif, Population, Projection
 
@@ -49,7 +49,7 @@ def test_another_python_is_told_which_one(backend: str, monkeypatch: pytest.Monk
 @pytest.mark.skipif(importlib.util.find_spec("lava") is None, reason="lava-nc is not installed")
 def test_lava_loads_after_multiprocessing_was_used() -> None:
     code = (
-        "import multiprocessing as mp, lava_runtime.lava_import as found\n"
+        "import multiprocessing as mp, lava_runtime.simulation.lava_import as found\n"
         "mp.Value('q', 0)\n"
         "assert mp.get_start_method() == 'fork'\n"
         "found.import_lava('sim')\n"

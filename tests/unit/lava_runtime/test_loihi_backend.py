@@ -151,9 +151,9 @@ def test_options_that_do_not_fit(extension) -> None:
 
 def test_without_the_extension_it_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     _forget()
-    from lava_runtime import lowering
+    from lava_runtime import loihi_backend
 
-    monkeypatch.setattr(lowering, "lower_portable", lambda *a, **k: pytest.fail("work was done"))
+    monkeypatch.setattr(loihi_backend, "lower_portable", lambda *a, **k: pytest.fail("work was done"))
     graph = many_features()
     message = (
         r"Backend 'loihi2' needs the Lava extension for Loihi, of which lava.utils.loihi2_profiler, "

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lava_runtime import Probes, run
-from lava_runtime.blocks import (
+from lava_runtime.lowering.blocks import (
     ConvBlock,
     CurrentBlock,
     DelayBlock,
@@ -20,9 +20,9 @@ from lava_runtime.blocks import (
     SourceBlock,
     SparseBlock,
 )
-from lava_runtime.frame_kernels import scatter_conv
-from lava_runtime.lowering import lower_compact, lower_portable
-from lava_runtime.taps import axis_taps, frame_conv_of
+from lava_runtime.lowering.lower import lower_compact, lower_portable
+from lava_runtime.lowering.taps import axis_taps, frame_conv_of
+from lava_runtime.simulation.frame_kernels import scatter_conv
 from netx_export.errors import RunError
 from netx_export.graph import Conv, Dense, Graph, Input, Kernel, Lif, OneToOne, Or, Population, Projection, Readout
 from tests.unit.lava_runtime.block_steps import step_blocks

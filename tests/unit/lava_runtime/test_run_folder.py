@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
 
-from lava_runtime.run_folder import load_run, save_run
+from lava_runtime.run_folder import check_folder, load_run, save_run
 from netx_export.errors import RunError
 from netx_export.netx.reader import read
 from netx_export.netx.writer import write
@@ -35,3 +36,26 @@ def test_a_trace_of_another_network_is_refused(tmp_path: Path) -> None:
     save_run(tmp_path / "run", dataclasses.replace(GRAPH, steps=3), trace(), write_network=write, facts={})
     with pytest.raises(RunError, match="recorded from network"):
         load_run(tmp_path / "run", read_network=read)
+
+
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    for folder in (tmp_path / "taken", tmp_path / "taken" / "deeper" / "run"):
+        with pytest.raises(RunError, match=r"cannot be a run folder, .*taken is a file; choose another folder"):
+            check_folder(folder)
+        with pytest.raises(RunError, match="cannot be a run folder"):
+            save_run(folder, GRAPH, trace(), write_network=write, facts={})
+    assert (tmp_path / "taken").read_text() == "mine"
+    check_folder(tmp_path / "new" / "run")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_others_own_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        if os.access(tmp_path, os.W_OK):
+            pytest.skip("this user may write everywhere")
+        with pytest.raises(RunError, match="cannot be written, .* allows it to others only"):
+            check_folder(tmp_path / "run")
+    finally:
+        tmp_path.chmod(0o700)

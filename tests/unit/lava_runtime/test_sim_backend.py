@@ -26,9 +26,10 @@ from lava.proc.lif.process import LIF, LIFReset
 from lava.proc.sparse.process import Sparse as LavaSparse
 
 import lava_runtime
-from lava_runtime import Probes, Trace, frame_kernels
-from lava_runtime.lava_run_config import CompiledSimCfg
-from lava_runtime.recorder import Recorder
+from lava_runtime import Probes, Trace
+from lava_runtime.simulation import frame_kernels
+from lava_runtime.simulation.recorder import Recorder
+from lava_runtime.simulation.run_config import CompiledSimCfg
 from netx_export.errors import RunError
 from netx_export.graph import Conv, Graph, Input, Lif, Population, Projection
 from tests.unit.lava_runtime.lava_networks import graded, kernel, many_features, spikes

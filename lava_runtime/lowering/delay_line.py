@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lava_runtime.blocks import Block, DelayBlock, FrameShape, LifBlock, SourceBlock, Wire
-from lava_runtime.synapse_blocks import frame_shape
+from lava_runtime.lowering.blocks import Block, DelayBlock, FrameShape, LifBlock, SourceBlock, Wire
+from lava_runtime.lowering.synapse_blocks import frame_shape
 from netx_export.graph import Graph, fixedpoint
 
 SYNAPSE_DELAY_MAX = fixedpoint.DELAY_MAX

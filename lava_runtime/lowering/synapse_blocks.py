@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lava_runtime.blocks import ConvBlock, DenseBlock, FrameShape, SparseBlock
+from lava_runtime.lowering.blocks import ConvBlock, DenseBlock, FrameShape, SparseBlock
 from netx_export.errors import RunError
 from netx_export.graph import (
     Conv,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lava_runtime.taps import FrameConv
+from lava_runtime.lowering.taps import FrameConv
 
 FrameShape = tuple[int, int, int]
 """(W,H,C)"""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lava_runtime.blocks import (
+from lava_runtime.lowering.blocks import (
     Block,
     Branch,
     ConvBlock,
@@ -20,8 +20,8 @@ from lava_runtime.blocks import (
     SourceBlock,
     Wire,
 )
-from lava_runtime.delay_line import DelayLine, or_block
-from lava_runtime.synapse_blocks import (
+from lava_runtime.lowering.delay_line import DelayLine, or_block
+from lava_runtime.lowering.synapse_blocks import (
     dense_frame_order,
     fits_conv,
     frame_shape,
@@ -29,7 +29,7 @@ from lava_runtime.synapse_blocks import (
     plain_synapse,
     portable_synapses,
 )
-from lava_runtime.taps import frame_conv_of
+from lava_runtime.lowering.taps import frame_conv_of
 from netx_export.graph import (
     Conv,
     Dense,

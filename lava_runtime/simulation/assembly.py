@@ -16,7 +16,8 @@ from lava.proc.sparse.process import DelaySparse, Sparse
 from lava.utils.weightutils import SignMode
 from scipy.sparse import csr_matrix
 
-from lava_runtime.blocks import (
+from lava_runtime.lava.processes import CurrentSink, FanIn, GradedSource, SpikeSink, SpikeSource, StateSink
+from lava_runtime.lowering.blocks import (
     Block,
     ConvBlock,
     CurrentBlock,
@@ -29,8 +30,7 @@ from lava_runtime.blocks import (
     SourceBlock,
     SparseBlock,
 )
-from lava_runtime.lava.processes import CurrentSink, FanIn, GradedSource, SpikeSink, SpikeSource, StateSink
-from lava_runtime.recorder import Ledger
+from lava_runtime.simulation.recorder import Ledger
 from netx_export.graph import Graph, is_spiking
 
 Process = Any

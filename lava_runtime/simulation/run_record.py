@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lava_runtime.recorder import Counters, Ledger, read_counters, read_rows
-from lava_runtime.synapse_blocks import frame_shape
+from lava_runtime.lowering.synapse_blocks import frame_shape
+from lava_runtime.simulation.recorder import Counters, Ledger, read_counters, read_rows
 from lava_runtime.trace import Trace, make_trace
 from netx_export.graph import Graph, Input, Lif, Population, Readout, Schedule, schedule
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lava_runtime.blocks import FrameShape
+from lava_runtime.lowering.blocks import FrameShape
 
 FrameArray = npt.NDArray[np.integer[Any]]
 

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from lava_runtime.taps import FrameConv
+from lava_runtime.lowering.taps import FrameConv
 from netx_export.graph import fixedpoint
 
 Int32Array = npt.NDArray[np.int32]

@@ -1,0 +1,1 @@
+"""A graph as descriptions of Lava processes, made without Lava: portable (Lava's own processes) or compact."""

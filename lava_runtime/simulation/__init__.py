@@ -1,0 +1,1 @@
+"""Running described processes in Lava: wiring, watching, recording."""
