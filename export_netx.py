@@ -26,6 +26,9 @@ from training.checkpoints import shipped
 from training.scoring import TASK_KEY, task_of
 from training.sources import open_windows
 
+STAGES = {"fast": "fast", "sim": "sim", "stock": "sim --models stock"}
+"""Backends that --verify runs, and the names of their rows."""
+
 EXAMPLES = """
 examples:
   python export_netx.py                               the shipped tiny Spiking CenterNet to runs/tiny/tiny.net
@@ -78,6 +81,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Load, export, write, describe, verify."""
     options = parse(arguments)
+    check_options(options)
     checkpoint = options.checkpoint or shipped("tiny")
     settings = {"relays": options.relays, "rounding": options.rounding}
     exported = export_checkpoint(checkpoint, **settings)
@@ -93,6 +97,16 @@ def main(arguments: list[str] | None = None) -> int:
     if options.score_windows:
         score(checkpoint, graph, options.score_windows)
     return 1 if mismatches else 0
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Raise ConfigError for what could not be done, before anything is written."""
+    for name, windows in (("--verify", options.verify), ("--score-windows", options.score_windows)):
+        if windows < 0:
+            raise ConfigError(f"{name} is {windows}; give a number of windows, at least 0 (none)")
+    for stage in options.stages.split(","):
+        if stage not in STAGES:
+            raise ConfigError(f"--stages names {stage!r}; choose from {', '.join(STAGES)}")
 
 
 def verify(checkpoint: Path, exported: Export, out: Path, options: argparse.Namespace) -> int:
@@ -134,9 +148,6 @@ def verify(checkpoint: Path, exported: Export, out: Path, options: argparse.Name
 
 def backend_record(stage: str, graph: Graph, inputs: npt.NDArray[np.uint8], states: tuple[str, ...]) -> StageRecord:
     """What backend `stage` (fast, sim, or stock for sim with Lava's own models) did, at training's timing."""
-    names = {"fast": "fast", "sim": "sim", "stock": "sim --models stock"}
-    if stage not in names:
-        raise ConfigError(f"--stages names {stage!r}; choose from {', '.join(names)}")
     options: dict[str, Any] = {"backend": "fast"} if stage == "fast" else {"backend": "sim"}
     if stage == "stock":
         options["models"] = "stock"
@@ -144,7 +155,7 @@ def backend_record(stage: str, graph: Graph, inputs: npt.NDArray[np.uint8], stat
     probes = Probes(rasters=spiking, states=states)
     trace = lava_runtime.run(graph, inputs, probes=probes, progress=True, **options)
     return StageRecord(
-        name=names[stage],
+        name=STAGES[stage],
         spikes={name: trace.aligned(name) for name in spiking},
         readouts={p.id: trace.aligned(p.id) for p in graph.outputs if p.id not in spiking},
         u={name: trace.to_samples(name, trace.u[name]) for name in states},

@@ -12,7 +12,7 @@ import lava_runtime
 import netx_export
 from hw_profiles.run_frames import FRAMES
 from lava_runtime import BACKENDS, Probes
-from lava_runtime.run_folder import save_run
+from lava_runtime.run_folder import check_folder, save_run
 from netx_export.command_line import exit_code, print_table, provenance
 from netx_export.graph import Graph
 from netx_export.netx.describe import describe
@@ -69,9 +69,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.inspect:
         print("\n".join(describe(graph)))
         return 0
+    out = options.out or Path("runs") / f"{name}-{options.backend}"
+    check_folder(out)
     task = task_of(graph.meta, name)
-    data = open_windows(options.data, task, limit=options.windows, seed=options.seed, progress=True)
     probes = Probes(rasters=selection(options.probe), states=selection(options.states))
+    lava_runtime.ready(graph, backend=options.backend, probes=probes, **backend_options(options))
+    data = open_windows(options.data, task, limit=options.windows, seed=options.seed, progress=True)
 
     started = time.perf_counter()
     trace = lava_runtime.run(
@@ -88,7 +91,6 @@ def main(arguments: list[str] | None = None) -> int:
             scores = score_training_forms(options.checkpoint, graph, data, progress=True)
         scores[options.backend] = score_windows(data, detections)
 
-    out = options.out or Path("runs") / f"{name}-{options.backend}"
     save_run(
         out,
         graph,

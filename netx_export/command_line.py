@@ -31,6 +31,12 @@ def exit_code(main: Callable[[], int]) -> int:
         # The reader of our output went away (`| head`); that is no error of ours.
         sys.stderr.close()
         return 0
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(
+            f"error: {place}{error.strerror or error}; check the path, its permissions and free space.", file=sys.stderr
+        )
+        return BasaltError.exit_code
 
 
 def provenance() -> dict[str, str]:

@@ -19,6 +19,11 @@ def raise_error(error: BaseException) -> int:
     [
         (NetxError("x.net: empty"), 2, "error: x.net: empty\n"),
         (BackendUnavailableError("no Lava"), 3, "error: no Lava\n"),
+        (
+            PermissionError(13, "Permission denied", "runs/x"),
+            2,
+            "error: runs/x: Permission denied; check the path, its permissions and free space.\n",
+        ),
         (KeyboardInterrupt(), 130, "interrupted; nothing was left half-written.\n"),
     ],
 )
