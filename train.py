@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Parse, call, print; returns the exit code."""
     options = parser().parse_args(arguments)
+    # Read when torch loads: on a busy machine, threads that spin while they wait starve those that work.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         # Imported here so that --help answers at once.
         from training.runs import EVALUATION_WINDOWS, TrainingRequest, run_evaluation, run_training
