@@ -229,7 +229,8 @@ def _outputs(tracer: ExampleTracer, translator: Translator, returned: Any, wired
         translator.check_lead(tracer.values[value], f"output {name!r}")
         if name in translator.by_id:
             raise ExportError(
-                f"Output {name!r} has the name of another population; rename the key in what forward returns."
+                f"Output {name!r} has the name of another population; rename the key in what forward returns, or that "
+                "module."
             )
         source = translator.by_id[wired[value]]
         translator.add(OutputNode(id=name, shape=source.shape, source=source.source, inputs=(source.id,)))

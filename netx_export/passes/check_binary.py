@@ -92,8 +92,9 @@ class CheckIdentities:
             for value in np.unique(projection.synapse.weight):
                 nearest = nearest_mantissa(float(value))
                 if nearest != float(value):
+                    where = f"module {projection.source!r}" if projection.source else "the exported module itself"
                     raise NotBinaryError(
-                        f"Projection {projection.label} (in module {projection.source!r}) is an additive identity of "
+                        f"Projection {projection.label} (in {where}) is an additive identity of "
                         f"unequal scale: its spikes count {float(value)!r}, and in the unit that all currents into "
                         f"{projection.dst!r} share only m * 2**e with m in {fixedpoint.WEIGHT_MIN}..{fixedpoint.WEIGHT_MAX} "
                         f"can be held exactly. Use {nearest!r}, or make the factor a trained weight (a 1x1 depthwise "

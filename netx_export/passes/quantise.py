@@ -244,12 +244,12 @@ def quantised_bias(bias: FloatArray, bias_exp: int | None) -> tuple[int, npt.NDA
 
 
 def _readout_bias(population: FloatPopulation, bias: FloatArray, unit: float) -> npt.NDArray[np.int32]:
-    mantissa = round_half_up(bias / unit)
     limit = int(np.iinfo(np.int32).max)
     worst = float(np.abs(bias).max())
-    if np.abs(mantissa).max() > limit:
+    # Compared before rounding: what exceeds 64 bits would come back as another number.
+    if worst / unit > limit:
         raise QuantisationError(
             f"Readout {population.id!r} ({population.source!r}): a bias of {worst!r} does not fit 32 bits in units of {unit!r}; "
             "the weights are tiny beside it. Add such a constant after the run."
         )
-    return mantissa.astype(np.int32)
+    return round_half_up(bias / unit).astype(np.int32)

@@ -18,6 +18,9 @@ Rounding = Literal["maximum", "mse"]
 _MSE_TRIES = 3
 """Steps of two by which least squared error may let outliers clip, the first of them none."""
 
+_THRESHOLD_UNITS = 64.0
+"""Units of the threshold where weights do not decide: 7 bits."""
+
 _CURRENT_LIMIT = fixedpoint.STATE_LIMIT >> fixedpoint.ACTIVATION_SHIFT
 """Currents are shifted left by 6 into 24-bit states: they wrap at 2**17."""
 
@@ -63,7 +66,8 @@ def choose_unit(
 ) -> Scale:
     """The finest power-of-two unit in which everything fits.
 
-    It starts where the projection with the smallest weights uses all 8 bits at exponent 0, and doubles until every
+    It starts where the projection with the smallest weights uses all 8 bits at exponent 0 (or, where the threshold would
+    be less than one unit, at a 64th of the threshold), and doubles until every
     exponent is at most 7, no sum of currents can wrap, and bias and threshold fit their widths. The threshold must
     remain at least one unit (`threshold` None: a readout, which has none). With an exact projection the unit is
     gain*2**-s, so that an identity of weight 2**e is the integer 2**(s+e).
@@ -71,6 +75,9 @@ def choose_unit(
     """
     base = gain if any(candidate.exact for candidate in candidates) else 1.0
     shift = _finest(candidates, gain / base, None if threshold is None else threshold / base, rounding)
+    if threshold is not None and base * 2.0**-shift > threshold:
+        # Weights beyond 127 thresholds need an exponent, and the threshold still needs digits of its own.
+        shift = int(np.ceil(np.log2(_THRESHOLD_UNITS * base / threshold)))
     obstacle = ""
     while threshold is None or base * 2.0**-shift <= threshold:
         unit = base * 2.0**-shift
@@ -105,7 +112,7 @@ def _finest(candidates: Sequence[Candidate], gain: float, threshold: float | Non
             shift += int(np.argmin(errors))
     else:
         # Identities alone, or no weights at all: 64 units per spike, or to the threshold.
-        shift = 6 if threshold is None else int(np.floor(np.log2(64.0 / threshold)))
+        shift = 6 if threshold is None else int(np.floor(np.log2(_THRESHOLD_UNITS / threshold)))
     return max(shift, *fractions) if fractions else shift
 
 

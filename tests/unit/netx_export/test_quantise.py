@@ -275,6 +275,14 @@ def test_graded_input_counts_with_its_largest_message() -> None:
             network([[1e-12, 1e-12]], neuron=FloatReadout(), bias=[1.0, 1.0]),
             r"Readout 'layer' \('layer'\): a bias of 1.0 does not fit 32 bits in units of .*Add such a constant after the run",
         ),
+        (
+            network([[1.0, 1.0]], neuron=FloatReadout(), bias=[-1e30, 1.0]),
+            r"Readout 'layer' \('layer'\): a bias of 1e\+30 does not fit 32 bits",
+        ),
+        (
+            network([[1.0, 1.0]], neuron=FloatLif(leak=0.5, threshold=1e-10)),
+            r"Layer 'conv0': a weight of 1.0 \(times gain 1.0\) does not fit: the weights of 'conv0' reach 1.0. The limit is",
+        ),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(graph: ProjectionGraph, message: str) -> None:
@@ -294,6 +302,16 @@ def test_weights_far_below_the_threshold_coarsen_until_it_fits_or_vanish() -> No
         QuantisationError, match="Layer 'conv0': its largest weight 1e-07 does not fit: it rounds to zero"
     ):
         Quantise().call(network([[1e-7, 1e-7]], neuron=FloatLif(leak=0.5)))
+
+
+@pytest.mark.parametrize(("weight", "exponent"), [(127.0, 0), (200.0, 7), (250.0, 7)])
+def test_weights_of_many_thresholds_take_an_exponent(weight: float, exponent: int) -> None:
+    graph = Quantise().call(network([[weight, -weight]], neuron=FloatLif(leak=0.5, threshold=1.0)))
+    kernel = graph.projections[0].synapse.kernel
+    unit = lif(graph).unit * (1 << fixedpoint.ACTIVATION_SHIFT)
+    assert kernel.exponent == exponent
+    assert kernel.mantissa[0] * 2.0**exponent * unit == pytest.approx(weight, rel=0.01)
+    assert lif(graph).vth_mant * unit == 1.0
 
 
 def test_convolutions_keep_their_geometry() -> None:
