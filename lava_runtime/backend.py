@@ -79,7 +79,7 @@ def check_inputs(
             raise RunError(
                 f"Input {population.id!r} is missing; give an array (T,B,C,H,W) of shape (T,B,{population.shape})."
             )
-        array = np.asarray(inputs[population.id])
+        array = _numbers(population.id, inputs[population.id])
         if array.ndim != 5 or array.shape[2:] != population.shape:
             raise RunError(
                 f"Input {population.id!r} has shape {array.shape}; the network reads (T,B,C,H,W) with "
@@ -101,6 +101,17 @@ def check_inputs(
             "A network with timing 'as_given' runs one continuous recording; give inputs (T,1,C,H,W), one call per recording."
         )
     return checked
+
+
+def _numbers(name: str, given: Any) -> npt.NDArray[Any]:
+    """`given` as an array of real numbers; RunError for what is none."""
+    try:
+        array = np.asarray(given)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise RunError(f"Input {name!r} is no array of numbers ({error}); give a NumPy array (T,B,C,H,W).") from None
+    if array.ndim and array.dtype.kind not in "iubf":
+        raise RunError(f"Input {name!r} has dtype {array.dtype}; give integers (T,B,C,H,W).")
+    return array
 
 
 def _check_values(name: str, message_bits: int, array: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
@@ -138,6 +149,10 @@ def run(
 
 def ready(graph: Graph, *, backend: str = "fast", probes: Probes | None = None, **options: Any) -> BackendProtocol:
     """The backend for `run`; raises what `run` would raise before it looks at inputs, so that nobody prepares them in vain."""
+    if not isinstance(graph, Graph):
+        raise RunError(
+            f"A {type(graph).__name__} was given to run; give a Graph, as netx_export.read and export return it."
+        )
     if backend not in BACKENDS:
         raise RunError(f"Backend {backend!r} does not exist; choose one of {', '.join(BACKENDS)}.")
     for kind in ("rasters", "states"):

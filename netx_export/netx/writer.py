@@ -25,6 +25,10 @@ def write(graph: Graph, path: str | os.PathLike[str], *, meta: Mapping[str, str]
     is written so that the loader stops. Raises NetxError when the file cannot be written.
     """
     file = Path(path)
+    if not isinstance(graph, Graph):
+        raise NetxError(
+            f"{file}: a {type(graph).__name__} cannot be written; give a Graph, as netx_export.export returns it."
+        )
     if meta:
         graph = dataclasses.replace(graph, meta={**graph.meta, **meta})
     if not all(isinstance(name, str) and isinstance(text, str) for name, text in graph.meta.items()):

@@ -39,6 +39,10 @@ ZEROS = np.zeros((5, 1, 2, 3, 4), np.uint8)
         (network(), ZEROS + np.nan, "holds fractions"),
         (network(), ZEROS + 2, "reaches from 2 to 2, the limit is 0..1: this input takes 0/1 spikes"),
         (network(message_bits=8), ZEROS + 200.0, r"the limit is -128..127 \(8 message bits\)"),
+        (network(), ZEROS * 1j, "'in0' has dtype complex128; give integers"),
+        (network(), ZEROS.astype(str), r"'in0' has dtype <U\d+; give integers"),
+        (network(), [[1], [1, 2]], "'in0' is no array of numbers .*; give a NumPy array"),
+        ("network.net", ZEROS, "A str was given to run; give a Graph, as netx_export.read and export return it"),
         (network(inputs=2), ZEROS, r"has 2 inputs \(in0, in1\); give a dictionary"),
         (network(inputs=2), {"in0": ZEROS}, "'in1' is missing"),
         (network(), {"other": ZEROS}, "'other' does not exist; the network reads in0"),
@@ -49,6 +53,14 @@ ZEROS = np.zeros((5, 1, 2, 3, 4), np.uint8)
 def test_inputs_that_do_not_fit(graph: Graph, inputs: Any, message: str) -> None:
     with pytest.raises(RunError, match=message):
         lava_runtime.run(graph, inputs)
+
+
+def test_a_backend_can_be_asked_for_before_inputs_exist() -> None:
+    lava_runtime.ready(network(), probes=Probes(rasters="all"), threads=1)
+    with pytest.raises(RunError, match="Probe on population 'nobody': the network has no such population"):
+        lava_runtime.ready(network(), probes=Probes(states=("nobody",)))
+    with pytest.raises(RunError, match="Backend 'fast': threads is 0; give a whole number >= 1"):
+        lava_runtime.ready(network(), threads=0)
 
 
 def test_inputs_become_int32() -> None:

@@ -167,6 +167,10 @@ def test_names_and_meta_that_no_file_can_hold(tmp_path: Path) -> None:
         netx_export.write(dataclasses.replace(graph, populations=(broken, *graph.populations[1:])), tmp_path / "x.net")
     with pytest.raises(NetxError, match="meta must map texts to texts"):
         netx_export.write(graph, tmp_path / "x.net", meta={"seed": 3})  # type: ignore[dict-item]
+    with pytest.raises(
+        NetxError, match=r"x\.net: a tuple cannot be written; give a Graph, as netx_export\.export returns it"
+    ):
+        netx_export.write((graph,), tmp_path / "x.net")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 
