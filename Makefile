@@ -38,9 +38,11 @@ $(CORE_VENV)/.installed: pyproject.toml constraints.txt tools/find_python.sh
 	@touch $@
 
 .PHONY: demo
-demo: $(RUN)/report/report.html ## train, export, simulate in Lava, price: everything lands in runs/demo
-	@$(PY) energy_report.py $(RUN)/sim --summary
-	@echo; echo "Open $(RUN)/report/report.html in a browser; make retrain starts over."
+demo: $(RUN)/sim/run.json ## train, export, simulate in Lava, price: everything lands in runs/demo
+	@echo
+	@$(PY) energy_report.py $(RUN)/sim --out $(RUN)/report --summary
+	@echo "$(RUN)/: model.safetensors, curves.png, tiny.net; $(RUN)/sim/: trace.h5, detections.json, truth.json, run.json"
+	@echo; echo "Open $(RUN)/report/report.html in a browser. make retrain starts over."
 
 $(CHECKPOINT): $(VENV)/.installed
 	$(PY) train.py --preset tiny --out $(RUN)
@@ -50,9 +52,6 @@ $(NETWORK): $(CHECKPOINT)
 
 $(RUN)/sim/run.json: $(NETWORK)
 	$(PY) run_lava.py $(NETWORK) --backend sim --windows $(DEMO_WINDOWS) --checkpoint $(CHECKPOINT) --out $(RUN)/sim
-
-$(RUN)/report/report.html: $(RUN)/sim/run.json
-	$(PY) energy_report.py $(RUN)/sim --out $(RUN)/report
 
 .PHONY: retrain
 retrain: ## forget the demo's results, then make demo

@@ -46,7 +46,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, help="folder of the report (default: <run>/report)")
     parser.add_argument("--check", type=Path, metavar="NET", help="check whether a .net file fits, without a run")
-    parser.add_argument("--summary", action="store_true", help="print the figures of a finished report, write nothing")
+    parser.add_argument("--summary", action="store_true", help="print the first figures only, no tables")
     return parser.parse_args(arguments)
 
 
@@ -63,16 +63,26 @@ def main(arguments: list[str] | None = None) -> int:
     folder = options.run or newest_run(Path("runs"))
     run = load_run(folder, read_network=netx_export.read)
     frames, scores = frames_of_run(folder), headline_scores(run)
-    reports = [
-        hw_profiles.report(run.trace, hw_profiles.map(run.graph, profile), profile, frames=frames, scores=scores)
-        for profile in profiles
-    ]
-    for report in reports:
-        hw_profiles.print_report(report)
+    reports = []
+    for profile in profiles:
+        try:
+            mapping = hw_profiles.map(run.graph, profile)
+        except DoesNotFitError as error:
+            if options.profile:
+                raise
+            # Nobody asked for this chip in particular: say so and go on to the next.
+            print(f"left out: {error}")
+            continue
+        reports.append(hw_profiles.report(run.trace, mapping, profile, frames=frames, scores=scores))
+    if not reports:
+        raise DoesNotFitError(f"{folder}: the network fits none of {', '.join(PROFILES)}; see above what to change.")
+    paths = hw_profiles.write_report(reports, options.out or folder / "report")
     if options.summary:
-        return 0
-    for path in hw_profiles.write_report(reports, options.out or folder / "report"):
-        print(path)
+        hw_profiles.print_summary(reports)
+    else:
+        for report in reports:
+            hw_profiles.print_report(report)
+    print("\n".join(str(path) for path in paths))
     return 0
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import lava_runtime
 import netx_export
 from lava_runtime import Probes
-from netx_export.command_line import exit_code, print_table, provenance
+from netx_export.command_line import exit_code, print_table, provenance, require_torch
 from netx_export.errors import ConfigError
 from netx_export.exporter import Export, export_with_stages
 from netx_export.float_run import float_run
@@ -178,6 +178,7 @@ def score(checkpoint: Path, graph: Graph, windows: int) -> None:
 
 def export_checkpoint(checkpoint: Path, **settings: Any) -> Export:
     """The integer graph of a detector's checkpoint, with its task and provenance in `meta`. Needs torch."""
+    require_torch("Exporting a checkpoint")
     import torch
 
     from training.checkpoints.files import load_model

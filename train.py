@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from netx_export.errors import BasaltError
+from netx_export.command_line import exit_code, require_torch
 
 DESCRIPTION = """\
 Train a spiking detector on event-camera windows and score it on recordings it has never seen.
@@ -58,40 +58,34 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     # Read when torch loads: on a busy machine, threads that spin while they wait starve those that work.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    try:
-        # Imported here so that --help answers at once.
-        from training.runs import EVALUATION_WINDOWS, TrainingRequest, run_evaluation, run_training
+    require_torch("Training")
+    # Imported here so that --help answers at once.
+    from training.runs import EVALUATION_WINDOWS, TrainingRequest, run_evaluation, run_training
 
-        if options.evaluate is not None:
-            info, evaluation = run_evaluation(
-                options.evaluate,
-                data=options.data,
-                windows=options.windows,
-                threads=options.threads,
-                progress=not options.quiet,
-            )
-            print(f"{options.evaluate}: {info.preset}, {info.updates} updates, made by `{info.command}`")
-            print(evaluation.table())
-            return 0
-        result = run_training(
-            TrainingRequest(
-                preset=options.preset,
-                updates=options.updates,
-                seed=options.seed,
-                data=options.data,
-                out=options.out or Path("runs") / options.preset,
-                resume=options.resume,
-                threads=options.threads,
-                windows=options.windows or EVALUATION_WINDOWS,
-            ),
+    if options.evaluate is not None:
+        info, evaluation = run_evaluation(
+            options.evaluate,
+            data=options.data,
+            windows=options.windows,
+            threads=options.threads,
             progress=not options.quiet,
         )
-    except BasaltError as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("train.py: stopped; go on with --resume", file=sys.stderr)
-        return 130
+        print(f"{options.evaluate}: {info.preset}, {info.updates} updates, made by `{info.command}`")
+        print(evaluation.table())
+        return 0
+    result = run_training(
+        TrainingRequest(
+            preset=options.preset,
+            updates=options.updates,
+            seed=options.seed,
+            data=options.data,
+            out=options.out or Path("runs") / options.preset,
+            resume=options.resume,
+            threads=options.threads,
+            windows=options.windows or EVALUATION_WINDOWS,
+        ),
+        progress=not options.quiet,
+    )
     print(f"{result.info.updates} updates in {result.training_s:.0f} s, windows in {result.data_s:.0f} s")
     print(result.evaluation.table())
     print(f"checkpoint: {result.checkpoint}")
@@ -99,4 +93,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main, interrupted="stopped; go on with --resume"))

@@ -18,7 +18,7 @@ from hw_profiles.report import Report, report
 
 if TYPE_CHECKING:
     from hw_profiles.report_files import write_report
-    from hw_profiles.terminal import print_check, print_report
+    from hw_profiles.terminal import print_check, print_report, print_summary
 
 __all__ = [
     "Box",
@@ -34,6 +34,7 @@ __all__ = [
     "picture_of_events",
     "print_check",
     "print_report",
+    "print_summary",
     "report",
     "write_report",
 ]
@@ -41,6 +42,7 @@ __all__ = [
 _HOMES = {
     "print_check": "hw_profiles.terminal",
     "print_report": "hw_profiles.terminal",
+    "print_summary": "hw_profiles.terminal",
     "write_report": "hw_profiles.report_files",
 }
 

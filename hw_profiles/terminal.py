@@ -60,6 +60,20 @@ def headline(report: Report) -> tuple[tuple[str, str], ...]:
     return tuple(rows)
 
 
+def print_summary(reports: Sequence[Report], console: Console | None = None) -> None:
+    """Print accuracy and the first figures of every profile, a line or two each."""
+    console = console or Console()
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    if reports and reports[0].scores:
+        table.add_row("accuracy", ", ".join(f"{name} {value:.3f}" for name, value in reports[0].scores.items()))
+    for report in reports:
+        fit = f"fits {report.profile.board}: " if report.profile.board else ""
+        table.add_row(report.profile.name, fit + ", ".join(f"{name} {text}" for name, text in headline(report)))
+    console.print(table)
+
+
 def print_report(report: Report, console: Console | None = None) -> None:
     """Print the report as tables."""
     console = console or Console()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 import shlex
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from netx_export.errors import BasaltError
+from netx_export.errors import BasaltError, NotInstalledError
 
 _LIBRARIES = ("basalt-snn", "numpy", "h5py", "numba", "torch", "lava-nc", "lava-dl")
 
@@ -17,15 +18,18 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it."""
 
 
-def exit_code(main: Callable[[], int]) -> int:
-    """Run `main`; print a user's mistake as one line and return its exit code (2, or 3 where a backend is missing)."""
+def exit_code(main: Callable[[], int], *, interrupted: str = "interrupted; nothing was left half-written.") -> int:
+    """Run `main`; print a user's mistake as one line and return its exit code (2, or 3 where something is missing).
+
+    `interrupted` is what Ctrl-C prints.
+    """
     try:
         return main()
     except BasaltError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; nothing was left half-written.", file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`| head`); that is no error of ours.
@@ -37,6 +41,15 @@ def exit_code(main: Callable[[], int]) -> int:
             f"error: {place}{error.strerror or error}; check the path, its permissions and free space.", file=sys.stderr
         )
         return BasaltError.exit_code
+
+
+def require_torch(purpose: str) -> None:
+    """Raise NotInstalledError naming the extra when torch is missing; `purpose` says what needs it."""
+    if importlib.util.find_spec("torch") is None:
+        raise NotInstalledError(
+            f"{purpose} needs torch, which is not installed for this Python {platform.python_version()}; install it with "
+            "pip install -e '.[train]'. Running a finished .net file needs no torch."
+        )
 
 
 def provenance() -> dict[str, str]:

@@ -59,6 +59,12 @@ class ConfigError(BasaltError):
     """A setting outside its limits."""
 
 
+class NotInstalledError(BasaltError):
+    """An optional library that this step needs is missing."""
+
+    exit_code = 3
+
+
 class RunError(BasaltError):
     """Inputs or probes that do not fit the network, or a run that cannot start."""
 
@@ -87,6 +93,7 @@ __all__ = [
     "GraphError",
     "NetxError",
     "NotBinaryError",
+    "NotInstalledError",
     "ProfileError",
     "QuantisationError",
     "RecordingError",

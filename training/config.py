@@ -137,7 +137,7 @@ class TrainingConfig:
     second, seeds counted from `first_recording`; a folder given as data replaces them.
     """
 
-    updates: int = 3600
+    updates: int = 2700
     batch: int = 2
     seed: int = 0
     learning_rate: float = 5e-3

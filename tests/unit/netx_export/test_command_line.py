@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from netx_export import command_line
-from netx_export.errors import BackendUnavailableError, NetxError
+from netx_export.errors import BackendUnavailableError, NetxError, NotInstalledError
 
 
 def raise_error(error: BaseException) -> int:
@@ -53,3 +53,10 @@ def test_provenance_holds_command_and_versions(monkeypatch: pytest.MonkeyPatch) 
 def test_tables_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     command_line.print_table(("stage", "AP"), [("sim", "0.7"), ("quantised", "0.71")])
     assert capsys.readouterr().out == "stage        AP\nsim         0.7\nquantised  0.71\n"
+
+
+def test_missing_torch_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(NotInstalledError, match=r"Training needs torch, .* pip install -e '\.\[train\]'") as caught:
+        command_line.require_torch("Training")
+    assert caught.value.exit_code == 3

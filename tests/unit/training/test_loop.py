@@ -16,6 +16,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from netx_export.command_line import exit_code  # noqa: E402
 from netx_export.errors import CheckpointError, ConfigError  # noqa: E402
 from train import main  # noqa: E402
 from training.checkpoints.files import load_model  # noqa: E402
@@ -183,9 +184,9 @@ def test_request_repeats_itself_as_a_command() -> None:
 def test_command_line_errors_take_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
     stream = io.StringIO()
     with contextlib.redirect_stderr(stream):
-        assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
+        assert exit_code(lambda: main([*arguments, "--out", str(tmp_path / "out")])) == 2
     text = stream.getvalue()
-    assert text.startswith("train.py: ")
+    assert text.startswith("error: ")
     assert message in text
     assert text.count("\n") == 1
     assert not (tmp_path / "out").exists()
