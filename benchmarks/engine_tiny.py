@@ -54,7 +54,7 @@ def dense_forward(graph: Graph, inputs: npt.NDArray[np.int32], threads: int) -> 
                 total = x if total is None else total + x
             assert total is not None
             if isinstance(neuron, Lif):
-                current = total.unflatten(0, (steps, samples))
+                current = total.reshape(steps, samples, *total.shape[1:])
                 v = torch.zeros_like(current[0])
                 spikes = []
                 for t in range(steps):

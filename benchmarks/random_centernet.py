@@ -51,7 +51,7 @@ class _Builder:
         return name
 
     def conv(self, channels: int, source: str, size: int, *, stride: int = 1, upsample: int = 1) -> Conv:
-        mantissa = self.rng.integers(-127, 128, (channels, self.shapes[source][0], size, size))
+        mantissa = self.rng.integers(-127, 128, (channels, self.shapes[source][0], size, size), dtype=np.int16)
         padding = (size // 2, size // 2)
         return Conv(kernel=Kernel(mantissa=mantissa), stride=(stride, stride), padding=padding, upsample=upsample)
 
@@ -59,7 +59,7 @@ class _Builder:
         """A population behind convolutions (source, kernel size, stride, upsample)."""
         convs = [(s, self.conv(channels, s, size, stride=stride, upsample=up)) for s, size, stride, up in sources]
         shape = convs[0][1].output_shape(self.shapes[convs[0][0]])
-        bias = self.rng.integers(-300, 300, channels)
+        bias = self.rng.integers(-300, 300, channels, dtype=np.int32)
         return self.add(name, shape, Lif(vth_mant=VTH_MANT_MAX, dv=2048, bias_mant=bias), convs)
 
     def graph(self) -> Graph:
@@ -77,7 +77,7 @@ def random_centernet(size: Size, *, seed: int = 0) -> Graph:
     net = _Builder(seed)
     net.add("in", (4, *size.input_hw), Input(), [])
     last = net.lif("stem", size.stem, [("in", size.stem_kernel, 2, 1)])
-    ones = Kernel(mantissa=np.ones((size.stem, 1, 3, 3)))
+    ones = Kernel(mantissa=np.ones((size.stem, 1, 3, 3), np.int16))
     pool = Conv(kernel=ones, stride=(2, 2), padding=(1, 1), groups=size.stem)
     last = net.add("pool", pool.output_shape(net.shapes[last]), Or(), [(last, pool)])
     skips = []

@@ -42,7 +42,7 @@ class TrainingStages:
             "readouts": {name: array.numpy() for name, array in sent.items() if name not in spiking},
         }
 
-    def twin_states(self, graph: Graph, population: str) -> dict[str, Arrays]:
+    def twin_states(self, graph: Graph, population: str) -> dict[str, Any]:
         """u and v of one population of the twin; empty where it has none."""
         if not isinstance(graph.by_id[population].neuron, Lif):
             return {}
