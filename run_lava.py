@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,11 @@ def main(arguments: list[str] | None = None) -> int:
     probes = Probes(rasters=selection(options.probe), states=selection(options.states))
     lava_runtime.ready(graph, backend=options.backend, probes=probes, **backend_options(options))
     data = open_windows(options.data, task, limit=options.windows, seed=options.seed, progress=True)
+    scores = {}
+    if options.checkpoint and data.labelled:
+        from training.quantised_evaluation import score_training_forms
+
+        scores = score_training_forms(options.checkpoint, graph, data, progress=True)
 
     started = time.perf_counter()
     trace = lava_runtime.run(
@@ -83,19 +89,19 @@ def main(arguments: list[str] | None = None) -> int:
     seconds = time.perf_counter() - started
 
     detections = decode_outputs(trace.values(graph), task)
-    scores = {}
     if data.labelled:
-        if options.checkpoint:
-            from training.quantised_evaluation import score_training_forms
-
-            scores = score_training_forms(options.checkpoint, graph, data, progress=True)
         scores[options.backend] = score_windows(data, detections)
+
+    def write_results(folder: Path) -> None:
+        write_coco(folder, data.windows, detections, labelled=data.labelled)
+        write_frames(folder / FRAMES, data, task)
 
     save_run(
         out,
         graph,
-        trace,
+        replace(trace, meta={**trace.meta, **provenance()}),
         write_network=netx_export.write,
+        write_results=write_results,
         facts={
             "provenance": provenance(),
             "windows": len(data.windows),
@@ -106,9 +112,6 @@ def main(arguments: list[str] | None = None) -> int:
             "scores": {stage: score.to_json() for stage, score in scores.items()},
         },
     )
-    write_coco(out, data.windows, detections, labelled=data.labelled)
-    write_frames(out / FRAMES, data, task)
-
     spikes, synops = trace.total_spikes(graph), sum(trace.synops(graph).values())
     count = len(data.windows)
     print(

@@ -32,9 +32,10 @@ def save_run(
     trace: Trace,
     *,
     write_network: Callable[[Graph, Path], None],
+    write_results: Callable[[Path], None] = lambda folder: None,
     facts: Mapping[str, Any],
 ) -> None:
-    """Write `network.net`, `trace.h5` and `run.json`; the facts come last, so a folder with run.json is complete.
+    """Write `network.net`, `trace.h5`, what `write_results` adds, and `run.json` last: with it, a folder is complete.
 
     Raises RunError where the folder cannot be.
     """
@@ -43,6 +44,7 @@ def save_run(
     (folder / FACTS).unlink(missing_ok=True)
     write_network(graph, folder / NETWORK)
     trace.save(folder / TRACE)
+    write_results(folder)
     with replace_file(folder / FACTS) as temporary:
         temporary.write_text(json.dumps({"backend": trace.backend, **facts}, indent=2, sort_keys=True) + "\n")
 

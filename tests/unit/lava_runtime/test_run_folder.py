@@ -59,3 +59,15 @@ def test_a_folder_that_others_own_is_refused(tmp_path: Path) -> None:
             check_folder(tmp_path / "run")
     finally:
         tmp_path.chmod(0o700)
+
+
+def test_a_run_that_breaks_off_is_no_run(tmp_path: Path) -> None:
+    save_run(tmp_path, GRAPH, trace(), write_network=write, facts={})
+
+    def break_off(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        save_run(tmp_path, GRAPH, trace(), write_network=write, write_results=break_off, facts={})
+    with pytest.raises(RunError, match="holds no finished run"):
+        load_run(tmp_path, read_network=read)
