@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,25 +25,11 @@ from training.curves import COLUMNS, write_curves
 from training.flat_parameters import FlatParameters
 from training.losses import centernet_loss, make_targets
 from training.models.spiking_centernet import SpikingCenterNet
+from training.training_state import TrainingState
 from training.window_store import WindowStore
 
 CHECKPOINT = "model.safetensors"
 RESUME = "resume.safetensors"
-
-
-@dataclass(slots=True)
-class TrainingState:
-    """A run between two updates: network, flat parameters, optimiser, and one row of COLUMNS per update done."""
-
-    module: SpikingCenterNet
-    flat: FlatParameters
-    optimiser: torch.optim.AdamW
-    history: npt.NDArray[np.float64]
-
-    @property
-    def updates(self) -> int:
-        """Updates done."""
-        return len(self.history)
 
 
 def train(

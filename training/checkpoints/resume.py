@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,9 +12,7 @@ from training.checkpoints.files import load_weights, read_tensors, write_tensors
 from training.checkpoints.info import RESUME_FORMAT, CheckpointInfo, read_metadata
 from training.config import to_json
 from training.curves import COLUMNS
-
-if TYPE_CHECKING:
-    from training.loop import TrainingState
+from training.training_state import TrainingState
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _SETTINGS = ("preset", "task", "model", "training", "data")
