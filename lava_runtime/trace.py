@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote, unquote
 
 import h5py
 import numpy as np
@@ -132,7 +133,7 @@ class Trace:
     # -- comparison ----------------------------------------------------------------------------------------------
 
     def first_difference(self, other: Trace) -> Difference | None:
-        """The earliest disagreement (by hardware step, then population order) in anything both traces recorded."""
+        """The earliest disagreement (by hardware step, then population order) in rasters, outputs, u and v of both."""
         if self.schedule != other.schedule:
             raise RunError("The traces cover different samples, steps or networks and cannot be compared.")
         found: list[Difference] = []
@@ -195,7 +196,7 @@ class Trace:
             for group_name in ("outputs", "spike_counts", "sample_spikes", "rasters", "u", "v"):
                 group = file.create_group(group_name, track_order=True)
                 for name, array in getattr(self, group_name).items():
-                    group.create_dataset(name.replace("/", "\\"), data=array, compression="gzip", compression_opts=1)
+                    group.create_dataset(_link(name), data=array, compression="gzip", compression_opts=1)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trace:
@@ -205,7 +206,7 @@ class Trace:
                 if file.attrs.get("basalt_trace") != _FORMAT:
                     raise RunError(f"{path}: no trace of format {_FORMAT}; write it with run_lava.py.")
                 arrays = {
-                    group: {name.replace("\\", "/"): dataset[()] for name, dataset in file[group].items()}
+                    group: {unquote(name): dataset[()] for name, dataset in file[group].items()}
                     for group in ("outputs", "spike_counts", "sample_spikes", "rasters", "u", "v")
                 }
                 return cls(
@@ -219,6 +220,11 @@ class Trace:
                 )
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise RunError(f"{path}: cannot be read as a trace ({error}); run run_lava.py again.") from None
+
+
+def _link(name: str) -> str:
+    """`name` as one HDF5 link: there "/" parts groups and "." is the group itself."""
+    return "%2E" if name == "." else quote(name, safe=" ")
 
 
 def make_trace(

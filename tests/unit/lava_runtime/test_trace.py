@@ -134,6 +134,16 @@ def test_a_trace_survives_the_disk(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["trace.h5"]
 
 
+def test_any_name_survives_the_disk(tmp_path: Path) -> None:
+    names = ["a/b", "a\\b", "a//b", "/", "\\", ".", "..", "x y", "%2E", "%", "übersee→", "line\nbreak"]
+    recorded = trace()
+    renamed = {name: np.full((1, 1, 1), index) for index, name in enumerate(names)}
+    dataclasses.replace(recorded, spike_counts=renamed).save(tmp_path / "trace.h5")
+    loaded = Trace.load(tmp_path / "trace.h5").spike_counts
+    assert list(loaded) == names
+    assert [int(counts[0, 0, 0]) for counts in loaded.values()] == list(range(len(names)))
+
+
 @pytest.mark.parametrize("content", [b"", b"no hdf5", None])
 def test_files_that_are_no_trace(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "bad.h5"
