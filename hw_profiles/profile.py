@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -189,13 +190,30 @@ def _explain(error: Any) -> str:
         case "minimum" | "exclusiveMinimum":
             return f"is {instance!r}, the smallest allowed value is {limit}; leave an unpublished number out."
         case "type":
-            return f"is {instance!r}, it must be of type {limit}; write {{ value, unit, source, grade, basis }}."
+            remedy = "put it in quotes" if limit == "string" else "write { value, unit, source, grade, basis }"
+            return f"is {instance!r}, it must be of type {limit}; {remedy}."
+        case "dependentRequired":
+            return (
+                "neuron_update_active and neuron_update_inactive need each other; add the missing one, or give one price "
+                "for all updates as neuron_update."
+            )
         case "oneOf":
             return "give either value, or low and high; not both and not neither."
         case None:
             return "is not allowed here; an algorithmic profile has arithmetic prices only, a chip has none of those."
         case _:
             return f"{error.message}; see docs/chips.md."
+
+
+def _number(path: Path, key: str, given: float) -> float:
+    """TOML also writes nan, inf and integers beyond every float; none of them was ever published."""
+    try:
+        number = float(given)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ProfileError(f"{path}: {key}: is {number}, it must be a finite number; leave an unpublished number out.")
+    return number
 
 
 def _build(path: Path, document: dict[str, Any]) -> HardwareProfile:
@@ -207,7 +225,7 @@ def _build(path: Path, document: dict[str, Any]) -> HardwareProfile:
                 f"{path}: {key}.source: is {table['source']!r}, which [sources] does not list; "
                 f"add it there or use one of {', '.join(references)}."
             )
-        low, high = (float(table[end] if end in table else table["value"]) for end in ("low", "high"))
+        low, high = (_number(path, key, table[end] if end in table else table["value"]) for end in ("low", "high"))
         if low > high:
             raise ProfileError(f"{path}: {key}: low is {low:g}, above high {high:g}; exchange the two.")
         return Quantity(

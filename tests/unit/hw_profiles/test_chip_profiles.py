@@ -93,6 +93,12 @@ def test_own_chip(tmp_path: Path) -> None:
         ("value = 16", "value = 17", r"cores_per_chip: is 17, but the mesh has room for 16; enlarge the mesh"),
         ("[limits]", "[limits", "is not valid TOML"),
         ('title = "A chip of our own"\n', "", r"\(the whole file\): title is missing"),
+        ('title = "A chip of our own"', "title = 3", r"title: is 3, it must be of type string; put it in quotes"),
+        ("value = 64", "value = nan", r"packing\.word_bits: is nan, it must be a finite number; leave an unpublished"),
+        ("value = 64", "value = inf", r"packing\.word_bits: is inf, it must be a finite number"),
+        ("value = 64", f"value = 1{400 * '0'}", r"packing\.word_bits: is inf, it must be a finite number"),
+        ("[energy]", "[energy]\nneuron_update_active = " + SOURCE % (81, "pJ"), r"energy: neuron_update_active and"),
+        ("[time]", "[time]\nneuron_update_inactive = " + SOURCE % (5.3, "ns"), r"time: .* each other; add the missing"),
     ],
 )
 def test_wrong_files_are_told_where_and_why(tmp_path: Path, old: str, new: str, message: str) -> None:
