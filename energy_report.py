@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     folder = options.run or newest_run(Path("runs"))
     run = load_run(folder, read_network=netx_export.read)
-    frames, scores = frames_of_run(folder), headline_scores(run)
+    frames, scores = frames_of_run(folder), headline_scores(run, folder)
     reports = []
     for profile in profiles:
         try:
@@ -94,13 +94,13 @@ def newest_run(runs: Path) -> Path:
     return finished[-1].parent
 
 
-def headline_scores(run: Run) -> dict[str, float]:
+def headline_scores(run: Run, folder: Path) -> dict[str, float]:
     """AP50 of every form of the network that the run scored, by name."""
-    return {
-        f"AP50 {form}": score["ap50"]
-        for form, score in run.facts.get("scores", {}).items()
-        if score["ap50"] is not None
-    }
+    try:
+        scores = {form: score["ap50"] for form, score in run.facts.get("scores", {}).items()}
+        return {f"AP50 {form}": float(value) for form, value in scores.items() if value is not None}
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise RunError(f"{folder}: the scores in run.json cannot be read; run run_lava.py again.") from None
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -24,16 +25,18 @@ def frames_of_run(folder: Path) -> tuple[Frame, ...]:
     if not (folder / FRAMES).is_file():
         return ()
     try:
-        # allow_pickle stays off: a run folder may come from anywhere.
-        with np.load(folder / FRAMES) as kept:
-            images, cubes, scale = kept["images"], kept["cubes"], int(kept["scale"])
-        found = json.loads((folder / "detections.json").read_text())
-        truth = folder / "truth.json"
-        known = (
-            json.loads(truth.read_text()) if truth.is_file() else {"annotations": [], "categories": [], "images": []}
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise ProfileError(f"{folder}: its pictures cannot be read ({error}); run run_lava.py again.") from None
+        return _read_frames(folder)
+    except (OSError, ValueError, LookupError, TypeError, EOFError, BadZipFile) as error:
+        raise ProfileError(f"{folder}: its pictures cannot be read ({error!r}); run run_lava.py again.") from None
+
+
+def _read_frames(folder: Path) -> tuple[Frame, ...]:
+    # allow_pickle stays off: a run folder may come from anywhere.
+    with np.load(folder / FRAMES) as kept:
+        images, cubes, scale = kept["images"], kept["cubes"], int(kept["scale"])
+    found = json.loads((folder / "detections.json").read_text())
+    truth = folder / "truth.json"
+    known = json.loads(truth.read_text()) if truth.is_file() else {"annotations": [], "categories": [], "images": []}
     names = {entry["id"]: entry["name"] for entry in known["categories"]}
     titles = {entry["id"]: entry["file_name"] for entry in known["images"]}
     frames = []

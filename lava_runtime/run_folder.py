@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from lava_runtime.trace import Trace
 from netx_export.errors import RunError
-from netx_export.files import replace_file
+from netx_export.files import folder_obstacle, replace_file
 from netx_export.graph import Graph
 
 NETWORK, TRACE, FACTS = "network.net", "trace.h5", "run.json"
@@ -51,13 +50,9 @@ def save_run(
 
 def check_folder(folder: Path) -> None:
     """Raise RunError where no run could be saved in `folder`. Nothing is created."""
-    place = folder.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        raise RunError(f"{folder}: cannot be a run folder, {place} is a file; choose another folder.")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise RunError(f"{folder}: cannot be written, {place} allows it to others only; choose another folder.")
+    obstacle = folder_obstacle(folder)
+    if obstacle is not None:
+        raise RunError(f"{folder}: cannot be a run folder, {obstacle}; choose another folder.")
 
 
 def load_run(folder: Path, *, read_network: Callable[[Path], Graph]) -> Run:
@@ -70,6 +65,10 @@ def load_run(folder: Path, *, read_network: Callable[[Path], Graph]) -> Run:
         facts = json.loads((folder / FACTS).read_text())
     except ValueError as error:
         raise RunError(f"{folder / FACTS}: is no JSON ({error}); run run_lava.py again.") from None
+    if not isinstance(facts, dict):
+        raise RunError(
+            f"{folder / FACTS}: holds a {type(facts).__name__}, not the facts of a run; run run_lava.py again."
+        )
     graph = read_network(folder / NETWORK)
     trace = Trace.load(folder / TRACE)
     trace.check_graph(graph)
