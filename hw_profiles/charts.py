@@ -70,8 +70,8 @@ def spike_rates(report: Report) -> str:
         colours = [INPUT_COLOUR if entry.population in inputs else ACCENT for entry in layers]
         axes.barh(range(len(layers)), rates, color=colours, height=0.68)
         for row, rate in enumerate(rates):
-            axes.text(rate, row, f" {rate:.2g} %", va="center", ha="left", fontsize=8, color=MUTED)
-        axes.set_yticks(range(len(layers)), [entry.population for entry in layers])
+            axes.text(rate, row, f" {rate:.3g} %", va="center", ha="left", fontsize=8, color=MUTED)
+        axes.set_yticks(range(len(layers)), [entry.population for entry in layers], parse_math=False)
         axes.set_xlim(0, max([*rates, 1e-3]) * 1.14)
         axes.set_xlabel("spikes per neuron and step, %")
         return _svg(figure)
@@ -93,7 +93,7 @@ def energy_by_layer(report: Report) -> str:
         axes.barh(rows, [value / factor for value in low], color=ACCENT, height=0.68)
         for row, (a, b) in enumerate(zip(low, high, strict=True)):
             axes.text(b / factor, row, f" {format_energy(a, b)}", va="center", ha="left", fontsize=8, color=MUTED)
-        axes.set_yticks(rows, [name for name, _ in layers])
+        axes.set_yticks(rows, [name for name, _ in layers], parse_math=False)
         axes.set_xlim(0, max([*high, 1.0]) / factor * 1.24)
         axes.set_xlabel(f"{unit} per inference" + (" (solid: low, pale: high)" if ranged else ""))
         return _svg(figure)
@@ -139,6 +139,7 @@ def _draw(axes: Any, box: Box, colour: str, style: Any, line: float, limits: tup
         color="#111111",
         fontsize=8,
         va="bottom",
+        parse_math=False,
         bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2},
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from hw_profiles.mapping import FitCheck, LayerFit
@@ -67,20 +68,22 @@ def print_summary(reports: Sequence[Report], console: Console | None = None) -> 
     table.add_column(no_wrap=True, style="bold")
     table.add_column()
     if reports and reports[0].scores:
-        table.add_row("accuracy", ", ".join(f"{name} {value:.3f}" for name, value in reports[0].scores.items()))
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in reports[0].scores.items())
+        table.add_row("accuracy", escape(scores))
     for report in reports:
         fit = f"fits {report.profile.board}: " if report.profile.board else ""
-        table.add_row(report.profile.name, fit + ", ".join(f"{name} {text}" for name, text in headline(report)))
+        figures = ", ".join(f"{name} {text}" for name, text in headline(report))
+        table.add_row(report.profile.name, escape(fit + figures))
     console.print(table)
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
     """Print the report as tables."""
     console = console or Console()
-    console.print(f"\n[bold]{report.profile.title}[/bold]")
+    console.print(f"\n[bold]{escape(report.profile.title)}[/bold]")
     summary = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, text in headline(report):
-        summary.add_row(name, f"[bold]{text}[/bold]")
+        summary.add_row(escape(name), f"[bold]{escape(text)}[/bold]")
     console.print(summary)
     if report.static.board_chips:
         console.print()
@@ -95,7 +98,7 @@ def print_check(found: FitCheck, console: Console | None = None) -> None:
     """Print whether a network fits, what each layer takes, what binds, and what to change."""
     console = console or Console()
     board = f" on {found.board}" if found.board else ""
-    console.print(f"\n[bold]{found.profile}{board}: {'fits' if found.fits else 'does not fit'}[/bold]")
+    console.print(f"\n[bold]{escape(found.profile + board)}: {'fits' if found.fits else 'does not fit'}[/bold]")
     if found.cores[1] is None:
         console.print("an estimator without cores: nothing to fit")
     else:
@@ -115,7 +118,7 @@ def _register_table(layers: Sequence[LayerStatic | LayerFit], cores: int, width:
     for layer in layers:
         shares = register_shares(layer)
         cells = [_percent(shares[name]) for name in [*names, "Total"]]
-        table.add_row(_last(layer.population, room), *cells, str(layer.cores))
+        table.add_row(escape(_last(layer.population, room)), *cells, str(layer.cores))
     table.add_section()
     table.add_row("total", *[""] * (len(names) + 1), str(cores))
     return table

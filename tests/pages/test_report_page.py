@@ -72,6 +72,23 @@ def test_pictures_decode_and_cores_are_drawn(page: Path, tmp_path: Path) -> None
     assert not seen["wide"], "the page is wider than a 1280 pixel window"
 
 
+def test_a_narrow_window_scrolls_tables_not_the_page(page: Path, tmp_path: Path) -> None:
+    # The figures that no table holds, and the rows that texts make tall.
+    script = """<script>addEventListener("load", () => {
+      const wide = [...document.querySelectorAll("section, .card, .pair > div, figure")]
+        .filter(e => e.scrollWidth > e.clientWidth || e.getBoundingClientRect().right > innerWidth).length;
+      const tallest = Math.max(...[...document.querySelectorAll("tr")].map(e => e.clientHeight));
+      document.body.dataset.probe = JSON.stringify({wide, tallest});
+    });</script></body>"""
+    probed = tmp_path / "narrow.html"
+    probed.write_text(page.read_text(encoding="utf-8").replace("</body>", script), encoding="utf-8")
+    found = re.search(r'data-probe="([^"]*)"', browse(probed, tmp_path, "--window-size=340,2400", "--dump-dom"))
+    assert found is not None, "the page never finished loading"
+    seen = json.loads(unescape(found[1]))
+    assert seen["wide"] == 0
+    assert seen["tallest"] < 150
+
+
 def test_page_is_not_blank(page: Path, tmp_path: Path) -> None:
     picture = tmp_path / "page.png"
     browse(page, tmp_path, f"--screenshot={picture}")

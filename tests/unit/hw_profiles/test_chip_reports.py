@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import dataclasses
 import io
 import json
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +17,13 @@ import pytest
 from rich.console import Console
 
 import hw_profiles
+from hw_profiles.charts import spike_rates
 from hw_profiles.report import Report, count_parameters
 from hw_profiles.report_files import from_json, to_json
 from hw_profiles.terminal import print_check, print_report, register_shares
 from netx_export.errors import ProfileError
-from tests.unit.hw_profiles.chip_networks import chip_text, dense_chain, forked, made_up_run, write_chip
+from netx_export.graph import Dense, Graph, Input, Lif, Population, Projection
+from tests.unit.hw_profiles.chip_networks import chip_text, dense_chain, forked, made_up_run, weights, write_chip
 
 NAMES = ("loihi1-davies2018", "loihi2", "algorithmic-45nm")
 
@@ -142,6 +147,38 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     page = hw_profiles.write_report(report, tmp_path)[2].read_text()
     assert "<script" not in page
     assert "&lt;b&gt;&amp;" in page
+
+
+def test_any_layer_name_reaches_page_and_terminal(tmp_path: Path) -> None:
+    names = ["[red]stem[/red]", "$\\frac{a$", "a/b\\c", "übersee"]
+    populations = [Population(id="in", shape=(2, 1, 1), neuron=Input())]
+    populations += [Population(id=name, shape=(2, 1, 1), neuron=Lif(vth_mant=100)) for name in names]
+    graph = Graph(
+        populations=tuple(populations),
+        projections=tuple(
+            Projection(src=a.id, dst=b.id, synapse=Dense(kernel=weights(2, 2))) for a, b in pairwise(populations)
+        ),
+    )
+    profile = hw_profiles.load("loihi1-davies2018")
+    report = hw_profiles.report(made_up_run(graph), hw_profiles.map(graph, profile), profile)
+    page = hw_profiles.write_report(report, tmp_path)[2].read_text(encoding="utf-8")
+    stream = io.StringIO()
+    print_report(report, Console(file=stream, width=80))
+    print_check(hw_profiles.check(graph, profile), Console(file=stream, width=80))
+    for name in names:
+        assert name in page
+        assert len(re.findall(rf"^{re.escape(name)} ", stream.getvalue(), re.MULTILINE)) == 2
+
+
+def test_rates_are_plain_numbers() -> None:
+    graph = dense_chain(3, 4)
+    counts = {p.id: np.full(p.shape, 8) for p in graph.populations}
+    always = dataclasses.replace(made_up_run(graph, samples=1), spike_counts=counts)
+    profile = hw_profiles.load("loihi2")
+    chart = spike_rates(hw_profiles.report(always, hw_profiles.map(graph, profile), profile))
+    # Matplotlib leaves the text of every label in a comment beside its outlines.
+    svg = base64.b64decode(chart.partition(",")[2]).decode("utf-8")
+    assert svg.count("<!--  100 % -->") == 2
 
 
 def test_one_page_is_one_run(tmp_path: Path) -> None:
