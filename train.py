@@ -15,7 +15,7 @@ Train a spiking detector on event-camera windows and score it on recordings it h
 Without --data, traffic scenes are generated (the same ones every time): nothing needs to be downloaded.
 Everything goes into --out:
   model.safetensors    the network, with its settings, this command and its scores beside the weights
-  resume.safetensors   the run itself, every few hundred updates: stop it with Ctrl-C, go on with --resume
+  resume.safetensors   the run itself: stop it with Ctrl-C, go on with --resume and the same settings
   curves.png, .csv     losses and learning rate over the updates
 """
 
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
             out=options.out or Path("runs") / options.preset,
             resume=options.resume,
             threads=options.threads,
-            windows=options.windows or EVALUATION_WINDOWS,
+            windows=EVALUATION_WINDOWS if options.windows is None else options.windows,
         ),
         progress=not options.quiet,
     )
@@ -93,4 +93,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main, interrupted="stopped; go on with --resume"))
+    sys.exit(exit_code(main))

@@ -18,18 +18,18 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it."""
 
 
-def exit_code(main: Callable[[], int], *, interrupted: str = "interrupted; nothing was left half-written.") -> int:
+def exit_code(main: Callable[[], int]) -> int:
     """Run `main`; print a user's mistake as one line and return its exit code (2, or 3 where something is missing).
 
-    `interrupted` is what Ctrl-C prints.
+    Ctrl-C prints what the KeyboardInterrupt says, where it says something.
     """
     try:
         return main()
     except BasaltError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(interrupt if interrupt.args else "interrupted; nothing was left half-written.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`| head`); that is no error of ours.

@@ -133,8 +133,9 @@ class CenterNetConfig:
 class TrainingConfig:
     """How a detector is trained: AdamW, warm-up then cosine, one mirrored copy per window at random.
 
-    `windows` annotated windows come from generated recordings of `recording_s` seconds with `annotation_hz` windows per
-    second, seeds counted from `first_recording`; a folder given as data replaces them.
+    `windows` annotated windows (or as many as `updates` of `batch` look at, where that is less) come from generated
+    recordings of `recording_s` seconds with `annotation_hz` windows per second, seeds counted from `first_recording`; a
+    folder given as data replaces them.
     """
 
     updates: int = 2700

@@ -23,6 +23,7 @@ from training.checkpoints.resume import read_resume, write_resume
 from training.config import Preset, TrainingConfig
 from training.curves import COLUMNS, write_curves
 from training.flat_parameters import FlatParameters
+from training.interrupts import deferred_interrupt
 from training.losses import centernet_loss, make_targets
 from training.models.spiking_centernet import SpikingCenterNet
 from training.training_state import TrainingState
@@ -47,8 +48,9 @@ def train(
 
     `model.safetensors` (the network), `resume.safetensors` (the run, every `checkpoint_every` updates and at the end),
     `curves.csv`, `curves.png`. `resume` goes on from `resume.safetensors`, which must come from the same settings.
-    `stop_after` ends this call early, at that update. Raises CheckpointError for a run that cannot be resumed and
-    ConfigError for windows of another task or losses that are no longer finite.
+    `stop_after` ends this call early, at that update. Ctrl-C ends the update, saves the run and raises
+    KeyboardInterrupt that says so. Raises CheckpointError for a run that cannot be resumed and ConfigError for windows
+    of another task or losses that are no longer finite.
     """
     folder = Path(folder)
     config = preset.training
@@ -56,16 +58,7 @@ def train(
         raise ConfigError(f"windows were binned for {windows.task}, the preset's task is {preset.task}; bin them anew")
     if not len(windows):
         raise ConfigError("there are no windows to train on; give recordings with annotated moments")
-    info = CheckpointInfo(
-        preset=preset.name,
-        task=preset.task,
-        model=preset.model,
-        training=config,
-        command=command,
-        updates=0,
-        data=data,
-        versions=library_versions(),
-    )
+    info = describe(preset, command=command, data=data)
     state = start(preset)
     if resume:
         read_resume(folder / RESUME, info, state)
@@ -73,7 +66,10 @@ def train(
     order = WindowOrder(len(windows), config)
     state.module.train()
     rows = list(state.history)
-    with tqdm(total=config.updates, initial=state.updates, desc="training", unit="update", disable=not progress) as bar:
+    with (
+        deferred_interrupt() as stopped,
+        tqdm(total=config.updates, initial=state.updates, desc="training", unit="update", disable=not progress) as bar,
+    ):
         for number in range(state.updates, last):
             row = update(state, windows, order, number, config)
             rows.append(row)
@@ -81,13 +77,29 @@ def train(
             if number % 20 == 19:
                 bar.set_postfix(loss=f"{np.mean([recent[0] for recent in rows[-50:]]):.3f}")
             done = number + 1
-            if done % config.checkpoint_every == 0 or done == last:
+            if done % config.checkpoint_every == 0 or done == last or stopped():
                 state.history = np.array(rows)
                 write_resume(folder / RESUME, dataclasses.replace(info, updates=done), state)
                 write_curves(folder, state.history)
+            if stopped():
+                raise KeyboardInterrupt(f"stopped after update {done} of {config.updates}; go on with --resume")
     info = dataclasses.replace(info, updates=state.updates)
     save_model(folder / CHECKPOINT, state.module, info)
     return state.module.eval(), info
+
+
+def describe(preset: Preset, *, command: str, data: str) -> CheckpointInfo:
+    """What a run of these settings says about itself before its first update."""
+    return CheckpointInfo(
+        preset=preset.name,
+        task=preset.task,
+        model=preset.model,
+        training=preset.training,
+        command=command,
+        updates=0,
+        data=data,
+        versions=library_versions(),
+    )
 
 
 def start(preset: Preset) -> TrainingState:

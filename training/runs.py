@@ -13,11 +13,13 @@ import numba
 import torch
 
 from netx_export.errors import ConfigError
+from netx_export.files import folder_obstacle
 from training.checkpoints.files import load_model, save_model
 from training.checkpoints.info import CheckpointInfo
+from training.checkpoints.resume import check_resume
 from training.config import Preset, preset
 from training.evaluation import Evaluation, evaluate_model
-from training.loop import CHECKPOINT, train
+from training.loop import CHECKPOINT, RESUME, describe, train
 from training.sources import UNSEEN_SEED, open_windows
 from training.window_store import WindowStore, generated_windows, stored_windows
 from training.windows import WindowSet
@@ -64,6 +66,10 @@ class TrainingRequest:
             words += ["--threads", str(self.threads)]
         return shlex.join(words)
 
+    def data_name(self) -> str:
+        """What a checkpoint says about its data: the folder's own name, or "generated"."""
+        return "generated" if self.data is None else self.data.resolve().name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
@@ -84,6 +90,7 @@ def run_training(request: TrainingRequest, *, progress: bool = False) -> RunResu
     """
     chosen = request.resolved()
     set_threads(request.threads)
+    _check_before_work(chosen, request)
     began = time.perf_counter()
     windows = _training_windows(chosen, request, progress)
     ready = time.perf_counter()
@@ -92,7 +99,7 @@ def run_training(request: TrainingRequest, *, progress: bool = False) -> RunResu
         windows,
         request.out,
         command=request.command(),
-        data="generated" if request.data is None else request.data.name,
+        data=request.data_name(),
         resume=request.resume,
         progress=progress,
     )
@@ -134,19 +141,32 @@ def set_threads(threads: int) -> None:
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
 
+def _check_before_work(chosen: Preset, request: TrainingRequest) -> None:
+    """Raise now what would otherwise be found out only after minutes of work."""
+    if request.windows < 1:
+        raise ConfigError(f"windows = {request.windows}; score on at least 1 window")
+    obstacle = folder_obstacle(request.out)
+    if obstacle is not None:
+        raise ConfigError(f"{request.out}: cannot hold results, {obstacle}; choose another folder")
+    if request.resume:
+        check_resume(request.out / RESUME, describe(chosen, command="", data=request.data_name()))
+
+
 def _training_windows(chosen: Preset, request: TrainingRequest, progress: bool) -> WindowStore:
     if request.data is not None:
         return stored_windows(chosen.task, request.data, progress=progress)
     config = chosen.training
-    recordings = -(-config.windows // max(1, int((config.recording_s - 0.35) * config.annotation_hz)))
+    # A short run looks at few windows: more need not be made.
+    count = min(config.windows, config.updates * config.batch)
+    recordings = -(-count // max(1, int((config.recording_s - 0.35) * config.annotation_hz)))
     if config.first_recording + recordings > UNSEEN_SEED:
         raise ConfigError(
-            f"training first_recording is {config.first_recording}: {config.windows} windows reach the seeds from "
+            f"training first_recording is {config.first_recording}: {count} windows reach the seeds from "
             f"{UNSEEN_SEED} on, which are kept for evaluation; start lower"
         )
     return generated_windows(
         chosen.task,
-        count=config.windows,
+        count=count,
         first_seed=config.first_recording,
         recording_s=config.recording_s,
         annotation_hz=config.annotation_hz,

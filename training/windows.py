@@ -147,6 +147,8 @@ class WindowSet:
         times: list[npt.NDArray[np.int64]] = []
         self.boxes: list[Array] = []
         if isinstance(source, (str, Path)):
+            if not Path(source).is_dir():
+                raise RecordingError(f"{source}: no such folder; give a folder of *_td.dat recordings")
             self._paths = sorted(Path(source).glob("*_td.dat"))
             if not self._paths:
                 raise RecordingError(f"{source}: no *_td.dat in this folder; write recordings there first")

@@ -31,8 +31,7 @@ def write_resume(path: str | Path, info: CheckpointInfo, state: TrainingState) -
 
 def read_resume(path: str | Path, info: CheckpointInfo, state: TrainingState) -> None:
     """Put a run back to where `write_resume` found it; raises CheckpointError unless its settings are those of `info`."""
-    saved = CheckpointInfo.from_json(read_metadata(path, RESUME_FORMAT), str(path))
-    _check_settings(path, saved, info)
+    saved = check_resume(path, info)
     tensors = read_tensors(path, RESUME_FORMAT)
     model = {name.removeprefix("model."): tensors.pop(name) for name in list(tensors) if name.startswith("model.")}
     load_weights(state.module, model, str(path))
@@ -46,7 +45,13 @@ def read_resume(path: str | Path, info: CheckpointInfo, state: TrainingState) ->
     torch.set_rng_state(_take(path, tensors, "generator", torch.get_rng_state().shape))
 
 
-def _check_settings(path: str | Path, saved: CheckpointInfo, wanted: CheckpointInfo) -> None:
+def check_resume(path: str | Path, wanted: CheckpointInfo) -> CheckpointInfo:
+    """What a saved run says about itself; CheckpointError unless there is one and its settings are those of `wanted`."""
+    if not Path(path).exists():
+        raise CheckpointError(
+            f"{path}: no such file, there is no run to go on with; leave --resume out, or name its --out"
+        )
+    saved = CheckpointInfo.from_json(read_metadata(path, RESUME_FORMAT), str(path))
     for part in _SETTINGS:
         before, now = getattr(saved, part), getattr(wanted, part)
         if before == now:
@@ -61,6 +66,7 @@ def _check_settings(path: str | Path, saved: CheckpointInfo, wanted: CheckpointI
             f"{path}: this run has {part} {name} = {old[name]}, not {new[name]}; resume it with the same settings, "
             "or start in another folder"
         )
+    return saved
 
 
 def _take(path: str | Path, tensors: dict[str, Tensor], name: str, shape: torch.Size) -> Tensor:

@@ -25,6 +25,7 @@ def raise_error(error: BaseException) -> int:
             "error: runs/x: Permission denied; check the path, its permissions and free space.\n",
         ),
         (KeyboardInterrupt(), 130, "interrupted; nothing was left half-written.\n"),
+        (KeyboardInterrupt("stopped after update 7"), 130, "stopped after update 7\n"),
     ],
 )
 def test_errors_become_one_line_and_an_exit_code(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -22,8 +25,9 @@ from train import main  # noqa: E402
 from training.checkpoints.files import load_model  # noqa: E402
 from training.config import CenterNetConfig, DetectorTask, Preset, TrainingConfig  # noqa: E402
 from training.event_files import BOX_DTYPE  # noqa: E402
+from training.interrupts import deferred_interrupt  # noqa: E402
 from training.loop import WindowOrder, learning_rate, start, train, update  # noqa: E402
-from training.runs import TrainingRequest, set_threads  # noqa: E402
+from training.runs import TrainingRequest, run_training, set_threads  # noqa: E402
 from training.window_store import WindowStore, generated_windows  # noqa: E402
 from training.windows import Window  # noqa: E402
 
@@ -75,6 +79,44 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, windows: Window
         assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
 
 
+def test_ctrl_c_saves_the_run_at_the_update_where_it_stopped(
+    tmp_path: Path, windows: WindowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(SMALL, windows, whole)
+
+    def interrupted(*arguments: Any) -> Any:
+        row = update(*arguments)
+        if arguments[3] == 6:
+            signal.raise_signal(signal.SIGINT)
+        return row
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.loop.update", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="stopped after update 7 of 14; go on with --resume"):
+            train(SMALL, windows, parts)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    train(SMALL, windows, parts, resume=True)
+    for name in ("model.safetensors", "resume.safetensors", "curves.csv"):
+        assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
+
+
+def test_a_second_ctrl_c_interrupts_at_once() -> None:
+    with deferred_interrupt() as stopped:
+        assert not stopped()
+        signal.raise_signal(signal.SIGINT)
+        assert stopped()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with ThreadPoolExecutor(1) as pool:
+
+        def elsewhere() -> bool:
+            with deferred_interrupt() as asked:
+                return asked()
+
+        assert not pool.submit(elsewhere).result()
+
+
 def test_curves_and_description(tmp_path: Path, windows: WindowStore) -> None:
     module, info = train(SMALL, windows, tmp_path, command="python train.py")
     assert not module.training
@@ -101,7 +143,7 @@ def test_resume_refuses_other_settings(tmp_path: Path, windows: WindowStore) -> 
         train(other, windows, tmp_path, resume=True)
     with pytest.raises(CheckpointError, match=r"this run has data = 'generated', not 'elsewhere'"):
         train(SMALL, windows, tmp_path, resume=True, data="elsewhere")
-    with pytest.raises(CheckpointError, match=r"resume\.safetensors: no such file"):
+    with pytest.raises(CheckpointError, match=r"resume\.safetensors: no such file, .* leave --resume out"):
         train(SMALL, windows, tmp_path / "empty", resume=True)
     raw = (tmp_path / "resume.safetensors").read_bytes()
     (tmp_path / "resume.safetensors").write_bytes(raw[: len(raw) // 2])
@@ -167,6 +209,8 @@ def test_request_repeats_itself_as_a_command() -> None:
     asked = TrainingRequest(updates=9, seed=2, data=Path("my data"), threads=1, out=Path("elsewhere"))
     assert asked.command() == "python train.py --preset tiny --updates 9 --seed 2 --data 'my data' --threads 1"
     assert asked.resolved().training.updates == 9
+    assert (TrainingRequest().data_name(), asked.data_name()) == ("generated", "my data")
+    assert TrainingRequest(data=Path()).data_name() == Path.cwd().name
     with pytest.raises(ConfigError, match="preset 'huge' is unknown; choose one of full, tiny"):
         TrainingRequest(preset="huge").resolved()
 
@@ -178,7 +222,11 @@ def test_request_repeats_itself_as_a_command() -> None:
         (["--updates", "0"], "training updates is 0, the limit is 1"),
         (["--threads", "0"], "threads is 0; use at least 1"),
         (["--evaluate", "absent.safetensors"], "absent.safetensors: no such file"),
-        (["--data", "absent"], "absent: no"),
+        (["--data", "absent"], "absent: no such folder; give a folder of *_td.dat recordings"),
+        (["--data", str(ROOT / "docs")], "docs: no *_td.dat in this folder"),
+        (["--data", str(ROOT / "README.md")], "README.md: no such folder"),
+        (["--windows", "0"], "windows = 0; score on at least 1 window"),
+        (["--resume"], "resume.safetensors: no such file, there is no run to go on with; leave --resume out"),
     ],
 )
 def test_command_line_errors_take_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -190,6 +238,23 @@ def test_command_line_errors_take_one_line(tmp_path: Path, arguments: list[str],
     assert message in text
     assert text.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_the_way_is_found_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("text")
+    with pytest.raises(ConfigError, match=r"out: cannot hold results, .*mine is a file; choose another folder"):
+        run_training(TrainingRequest(out=tmp_path / "mine" / "out"))
+
+
+def test_a_short_run_makes_few_windows_and_repeats_itself(tmp_path: Path) -> None:
+    """The whole way from the command line, twice; then refused as another run's continuation."""
+    asked = ["--updates", "2", "--windows", "2", "--threads", "1", "--quiet", "--out"]
+    for name in ("one", "other"):
+        assert main([*asked, str(tmp_path / name)]) == 0
+    one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "other"))
+    assert one == other
+    with pytest.raises(CheckpointError, match="this run has training updates = 2, not 3; resume it with the same"):
+        main([*asked, str(tmp_path / "one"), "--updates", "3", "--resume"])
 
 
 def test_help_answers_without_torch() -> None:
