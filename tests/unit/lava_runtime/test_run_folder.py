@@ -55,7 +55,7 @@ def test_a_folder_that_others_own_is_refused(tmp_path: Path) -> None:
     try:
         if os.access(tmp_path, os.W_OK):
             pytest.skip("this user may write everywhere")
-        with pytest.raises(RunError, match=r"cannot be written, .* allows it to others only"):
+        with pytest.raises(RunError, match=r"cannot be a run folder, .* allows it to others only"):
             check_folder(tmp_path / "run")
     finally:
         tmp_path.chmod(0o700)
