@@ -14,7 +14,8 @@ import netx_export
 from hw_profiles.run_frames import FRAMES
 from lava_runtime import BACKENDS, Probes
 from lava_runtime.run_folder import check_folder, save_run
-from netx_export.command_line import exit_code, print_table, provenance
+from netx_export.command_line import exit_code, print_table, provenance, require_torch
+from netx_export.errors import ConfigError
 from netx_export.graph import Graph
 from netx_export.netx.describe import describe
 from training.checkpoints import shipped
@@ -75,9 +76,16 @@ def main(arguments: list[str] | None = None) -> int:
     task = task_of(graph.meta, name)
     probes = Probes(rasters=selection(options.probe), states=selection(options.states))
     lava_runtime.ready(graph, backend=options.backend, probes=probes, **backend_options(options))
+    if options.checkpoint:
+        require_torch("Scoring a checkpoint (--checkpoint)")
     data = open_windows(options.data, task, limit=options.windows, seed=options.seed, progress=True)
     scores = {}
-    if options.checkpoint and data.labelled:
+    if options.checkpoint:
+        if not data.labelled:
+            raise ConfigError(
+                f"--checkpoint scores against boxes, {data.origin} is one file without them; give its folder, or leave "
+                "--checkpoint out"
+            )
         from training.quantised_evaluation import score_training_forms
 
         scores = score_training_forms(options.checkpoint, graph, data, progress=True)
@@ -105,8 +113,9 @@ def main(arguments: list[str] | None = None) -> int:
         facts={
             "provenance": provenance(),
             "windows": len(data.windows),
-            "empty_windows": data.empty,
+            "empty_windows": data.empty if data.labelled else None,
             "data": data.origin,
+            "events_decoded": data.events,
             "labelled": data.labelled,
             "seconds": round(seconds, 3),
             "scores": {stage: score.to_json() for stage, score in scores.items()},
@@ -114,8 +123,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     spikes, synops = trace.total_spikes(graph), sum(trace.synops(graph).values())
     count = len(data.windows)
+    empty = f" ({data.empty} without objects)" if data.labelled else ""
+    decoded = f" ({data.events:,} events decoded)" if data.events is not None else ""
     print(
-        f"{count} windows ({data.empty} without objects) from {data.origin}, backend {options.backend}: {seconds:.1f} s"
+        f"{count} window{'' if count == 1 else 's'}{empty} from {data.origin}{decoded}, backend {options.backend}: {seconds:.1f} s"
     )
     print(f"per window: {spikes / count:,.0f} spikes, {synops / count:,.0f} synaptic operations")
     if scores:

@@ -17,7 +17,6 @@ from training.event_files import GEN1_SENSOR
 Array = npt.NDArray[Any]
 
 CLASS_NAMES: tuple[str, ...] = ("car", "pedestrian")
-OUTPUT_STRIDE = 4
 _LARGEST_LOG_SIZE = 8.0
 
 
@@ -76,7 +75,8 @@ def decode_centernet(
     offset: Array,
     size: Array,
     *,
-    scale: int = 1,
+    cell_px: float = 4.0,
+    box_scale: float = 1.0,
     sensor: tuple[int, int] = GEN1_SENSOR,
     top_k: int = 100,
     least_score: float = 0.0,
@@ -84,9 +84,8 @@ def decode_centernet(
     """Decode raw head outputs, heatmap (T,B,K,h,w) and offset, size (T,B,2,h,w), or without T, into B detections.
 
     z = mean over T; p = sigmoid(z_heatmap) where it is the largest of its 3x3 neighbours; of these the `top_k` over
-    classes and cells, no NMS. centre = 4 (cell + offset), (w, h) = 4 exp(size) in input pixels, both times `scale` in
-    sensor pixels; boxes are clipped to the sensor (H,W) and dropped where nothing is left. Channel order is x, y and
-    w, h. Raises ConfigError for shapes that do not fit each other. Source: CenterNet, with the size head in log form.
+    classes and cells, no NMS. centre = cell_px (cell + offset), (w, h) = cell_px box_scale exp(size) in sensor pixels;
+    boxes are clipped to the sensor (H,W) and dropped where nothing is left. Channel order is x, y and w, h. Raises ConfigError for shapes that do not fit each other. Source: CenterNet, with the size head in log form.
     """
     z = _time_mean("heatmap", heatmap)
     shift, log_size = _time_mean("offset", offset), _time_mean("size", size)
@@ -101,7 +100,8 @@ def decode_centernet(
     probability = 1.0 / (1.0 + np.exp(-np.clip(z, -60.0, 60.0)))
     peaks = np.where(z == _largest_of_neighbours(z), probability, 0.0)
     return [
-        _decode_image(peaks[b], shift[b], log_size[b], scale, sensor, top_k, least_score) for b in range(z.shape[0])
+        _decode_image(peaks[b], shift[b], log_size[b], cell_px, box_scale, sensor, top_k, least_score)
+        for b in range(z.shape[0])
     ]
 
 
@@ -244,7 +244,8 @@ def _decode_image(
     peaks: npt.NDArray[np.float64],
     shift: npt.NDArray[np.float64],
     log_size: npt.NDArray[np.float64],
-    scale: int,
+    cell_px: float,
+    box_scale: float,
     sensor: tuple[int, int],
     top_k: int,
     least_score: float,
@@ -254,9 +255,9 @@ def _decode_image(
     best = np.argsort(-flat, kind="stable")[:top_k]
     best = best[(flat[best] > 0.0) & (flat[best] >= least_score)]
     class_ids, rows, columns = np.unravel_index(best, peaks.shape)
-    stride = float(OUTPUT_STRIDE * scale)
-    centre = stride * (np.stack([columns, rows], axis=1) + shift[:, rows, columns].T)
-    extent = stride * np.exp(np.clip(log_size[:, rows, columns].T, -_LARGEST_LOG_SIZE, _LARGEST_LOG_SIZE))
+    centre = cell_px * (np.stack([columns, rows], axis=1) + shift[:, rows, columns].T)
+    log_sides = np.clip(log_size[:, rows, columns].T, -_LARGEST_LOG_SIZE, _LARGEST_LOG_SIZE)
+    extent = cell_px * box_scale * np.exp(log_sides)
     boxes = _clip(np.concatenate([centre - extent / 2, extent], axis=1), sensor)
     found = Detections(boxes=boxes, scores=flat[best], class_ids=class_ids.astype(np.int64))
     return found.select((boxes[:, 2] > 0) & (boxes[:, 3] > 0))

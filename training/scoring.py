@@ -44,7 +44,14 @@ def decode_outputs(values: Mapping[str, npt.NDArray[Any]], task: DetectorTask) -
             f"output {missing[0]!r} is missing; boxes are decoded from {', '.join(HEADS)}, this network has "
             f"{', '.join(values) or 'no readout'}"
         )
-    return decode_centernet(values["heatmap"], values["offset"], values["size"], scale=task.scale, sensor=task.sensor)
+    return decode_centernet(
+        values["heatmap"],
+        values["offset"],
+        values["size"],
+        cell_px=task.cell_px,
+        box_scale=task.box_scale,
+        sensor=task.sensor,
+    )
 
 
 def score_windows(data: EvaluationSet, detections: Sequence[Detections]) -> DetectionScores:

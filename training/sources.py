@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from training.event_files import BOX_DTYPE, read_dat
 from training.recordings import generate_recording
 from training.windows import Binning, Window, WindowSet, bin_window
 
+Array = npt.NDArray[Any]
+
 UNSEEN_SEED = 1_000_000
 """First seed of the recordings that are kept for evaluation; training never counts that far."""
 
@@ -26,11 +29,15 @@ _ANNOTATION_HZ = 4.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSet:
-    """Windows to run, and whether their boxes are known (`labelled`), so that they can be scored."""
+    """Windows to run, and whether their boxes are known (`labelled`), so that they can be scored.
+
+    `events` counts what was decoded from files, whole recordings, in the windows or not; None where none was read.
+    """
 
     windows: tuple[Window, ...]
     labelled: bool
     origin: str
+    events: int | None = None
 
     def cubes(self) -> npt.NDArray[np.uint8]:
         """All windows as one input, (T,B,C,H,W)."""
@@ -53,12 +60,15 @@ def open_windows(
     if limit < 1:
         raise ConfigError(f"windows = {limit}; run at least 1 window")
     binning = task.binning()
+    folder, events = None, None
     if data is None:
         source, labelled, origin = _generated(binning, seed, limit), True, f"generated recordings from seed {seed}"
     elif data.is_dir():
-        source, labelled, origin = iter(WindowSet(data, binning)), True, str(data)
+        folder = WindowSet(data, binning)
+        source, labelled, origin = iter(folder), True, str(data)
     elif data.exists():
-        source, labelled, origin = _whole_file(data, task), False, str(data)
+        events = read_dat(data, sensor=task.sensor)
+        source, labelled, origin = _whole_file(data, events, task), False, str(data)
     else:
         raise RecordingError(f"{data}: no such file or folder; give a *.dat file or a folder of *_td.dat recordings")
     windows = tuple(
@@ -66,7 +76,8 @@ def open_windows(
     )
     if not windows:
         raise RecordingError(f"{origin}: holds no annotated moment; give recordings with boxes or times")
-    return EvaluationSet(windows=windows, labelled=labelled, origin=origin)
+    decoded = folder.decoded_events if folder else None if events is None else events.size
+    return EvaluationSet(windows=windows, labelled=labelled, origin=origin, events=decoded)
 
 
 def _generated(binning: Binning, seed: int, limit: int) -> Iterator[Window]:
@@ -79,9 +90,8 @@ def _generated(binning: Binning, seed: int, limit: int) -> Iterator[Window]:
         seed += 1
 
 
-def _whole_file(path: Path, task: DetectorTask) -> Iterator[Window]:
+def _whole_file(path: Path, events: Array, task: DetectorTask) -> Iterator[Window]:
     binning = task.binning()
-    events = read_dat(path, sensor=task.sensor)
     start = int(events["t"][0])
     name = path.name.removesuffix(".dat").removesuffix("_td")
     count = max(1, -(-(int(events["t"][-1]) + 1 - start) // binning.window_us))

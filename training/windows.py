@@ -142,6 +142,7 @@ class WindowSet:
     def __init__(self, source: str | Path | Iterable[Recording], binning: Binning = TINY_BINNING) -> None:
         self.binning = binning
         self._events: tuple[int, Array] | None = None
+        self._decoded: dict[int, int] = {}
         self._paths: list[Path] = []
         self._recordings: list[Recording] = []
         times: list[npt.NDArray[np.int64]] = []
@@ -195,7 +196,13 @@ class WindowSet:
             return self._recordings[recording].events
         if self._events is None or self._events[0] != recording:
             self._events = (recording, read_dat(self._paths[recording]))
+            self._decoded[recording] = self._events[1].size
         return self._events[1]
+
+    @property
+    def decoded_events(self) -> int:
+        """Events in all files that were read so far."""
+        return sum(self._decoded.values())
 
     def boxes_at(self, key: WindowKey) -> Array:
         """Boxes of one annotated moment, BOX_DTYPE (N,); of several with one track the last counts."""

@@ -17,6 +17,7 @@ import run_lava  # noqa: E402
 from netx_export.command_line import exit_code  # noqa: E402
 from netx_export.graph import Conv, Graph, Input, Kernel, Lif, Population, Projection  # noqa: E402
 from training.checkpoints import shipped  # noqa: E402
+from training.event_files import EVENT_DTYPE, write_dat  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,11 @@ def test_export_netx_refuses(
         (["--data", "nothing"], "nothing: no such file or folder; give a *.dat file or a folder"),
         (["--data", "folder"], "folder: no *_td.dat in this folder; write recordings there first"),
         (["--data", "empty_td.dat"], "empty_td.dat: the file is empty (0 bytes); copy the recording again"),
+        (
+            ["--data", "good_td.dat", "--checkpoint", str(shipped("tiny"))],
+            "--checkpoint scores against boxes, good_td.dat",
+        ),
+        (["--checkpoint", "a_file"], "a_file: not a checkpoint of Basalt"),
         (["--data", "a_file"], "a_file: the name ends in ''; event files are named *_td.dat"),
     ],
 )
@@ -98,6 +104,7 @@ def test_run_lava_refuses(
     (tmp_path / "folder").mkdir()
     (tmp_path / "a_file").write_text("mine")
     (tmp_path / "empty_td.dat").touch()
+    write_dat(tmp_path / "good_td.dat", np.zeros(1, EVENT_DTYPE))
     out = [] if "--out" in arguments else ["--out", "run"]
     assert message in refused(run_lava.main, [str(network), *arguments, *out], tmp_path, capsys)
 

@@ -34,13 +34,13 @@ def test_one_object_is_decoded_to_sensor_pixels() -> None:
     heatmap[:, 0, 1, 3, 5] = [0.0, 1.0, 2.0]
     offset[:, 0, :, 3, 5] = (0.25, 0.75)
     size[:, 0, :, 3, 5] = np.log([2.0, 3.0])
-    (detections,) = decode_centernet(heatmap, offset, size, scale=2, least_score=0.1)
+    (detections,) = decode_centernet(heatmap, offset, size, cell_px=8.0, least_score=0.1)
     assert len(detections) == 1
     assert detections.class_ids.tolist() == [1]
     assert detections.scores[0] == pytest.approx(1 / (1 + np.exp(-1.0)))
     # centre (5.25, 3.75) * 8 = (42, 30), size (16, 24)
     np.testing.assert_allclose(detections.boxes, [[34.0, 18.0, 16.0, 24.0]], rtol=1e-6)
-    (without_time,) = decode_centernet(heatmap.mean(0), offset.mean(0), size.mean(0), scale=2, least_score=0.1)
+    (without_time,) = decode_centernet(heatmap.mean(0), offset.mean(0), size.mean(0), cell_px=8.0, least_score=0.1)
     np.testing.assert_allclose(without_time.boxes, detections.boxes)
 
 

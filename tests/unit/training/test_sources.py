@@ -26,6 +26,7 @@ def test_generated_windows_are_reproducible_and_some_are_empty() -> None:
     other = open_windows(None, TASK, limit=20, seed=5_000_000)
     assert len(one.windows) == 20
     assert one.labelled
+    assert one.events is None
     assert one.cubes().shape == (5, 20, 4, 128, 160)
     assert (one.cubes() == other.cubes()).all()
     assert set(np.unique(one.cubes())) == {0, 1}
@@ -37,6 +38,7 @@ def test_a_folder_is_scored_and_a_single_file_is_cut_into_windows(tmp_path: Path
     folder = open_windows(tmp_path, TASK, limit=100)
     assert folder.labelled
     assert len(folder.windows) == len(recording.annotation_times)
+    assert folder.events == recording.events.size
     single = open_windows(tmp_path / "drive_td.dat", TASK, limit=100)
     assert not single.labelled
     assert [window.name for window in single.windows] == ["drive"] * len(single.windows)
@@ -52,7 +54,7 @@ def test_a_real_recording_smaller_than_the_sensor() -> None:
     if not NCARS.exists():
         pytest.skip(f"{NCARS.name} is not on this machine")
     data = open_windows(NCARS, TASK, limit=10)
-    assert len(data.windows) == 1
+    assert (len(data.windows), data.events) == (1, 4407)
     cube = data.cubes()
     assert cube.sum() > 500
     assert cube[..., 64:, :].sum() == 0
@@ -116,6 +118,19 @@ def test_unlabelled_windows_leave_no_truth(tmp_path: Path) -> None:
     data = open_windows(None, TASK, limit=1, seed=5_000_000)
     write_coco(tmp_path, data.windows, [nothing], labelled=False)
     assert [path.name for path in tmp_path.iterdir()] == ["detections.json"]
+
+
+def test_decoding_follows_the_task() -> None:
+    heads = {
+        "heatmap": np.full((1, 2, 8, 10), -9.0),
+        "offset": np.zeros((1, 2, 8, 10)),
+        "size": np.zeros((1, 2, 8, 10)),
+    }
+    heads["heatmap"][0, 0, 2, 3] = 9.0
+    task = DetectorTask(scale=2, grid=(128, 160), output_stride=16, box_scale=0.5)
+    (found,) = decode_outputs(heads, task)
+    # Centre (3, 2) cells of 2 * 16 px, sides of exp(0) * 0.5 cells.
+    assert found.boxes[0].tolist() == [3 * 32 - 8, 2 * 32 - 8, 16, 16]
 
 
 def test_decoding_needs_the_three_heads() -> None:
