@@ -31,10 +31,10 @@ STAGES = {"fast": "fast", "sim": "sim", "stock": "sim --models stock"}
 
 EXAMPLES = """
 examples:
-  python export_netx.py                               the shipped tiny Spiking CenterNet to runs/tiny/tiny.net
-  python export_netx.py runs/mine/tiny.safetensors --out mine.net
-  python export_netx.py --verify 8                    one row per stage, from torch to stock Lava: spikes, mismatches
-  python run_lava.py runs/tiny/tiny.net --backend sim afterwards: run it
+  python export_netx.py                                 the shipped tiny Spiking CenterNet to runs/tiny/tiny.net
+  python export_netx.py runs/mine/model.safetensors --out mine.net
+  python export_netx.py --verify 8                      one row per stage, from torch to stock Lava: spikes, mismatches
+  python run_lava.py runs/tiny/tiny.net --backend sim   afterwards: run it
 
 In Python:  graph = netx_export.export(module, example);  netx_export.write(graph, "network.net")
 Exit codes: 0 done, 1 a stage of --verify differs, 2 a mistake in the input, 3 a backend that is not available here.
