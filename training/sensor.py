@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.event_files import EVENT_DTYPE, GEN1_SENSOR
+from training.interrupts import deferred_interrupt
 from training.scenes import TEXTURE_MARGIN, TEXTURE_WIDTH, Scene
 
 Array = npt.NDArray[Any]
@@ -32,6 +33,15 @@ def _compiled(function: F) -> F:
 
 def record(scene: Scene, rng: np.random.Generator) -> Array:
     """Events (EVENT_DTYPE, sorted by t) of every frame of a scene, with noise of 0.1-1 Hz per pixel."""
+    # A compiled loop that returns arrays makes them in Python; an exception raised there by Ctrl-C crashes numba.
+    with deferred_interrupt() as stopped:
+        events = _events(scene, rng)
+    if stopped():
+        raise KeyboardInterrupt
+    return events
+
+
+def _events(scene: Scene, rng: np.random.Generator) -> Array:
     thresholds = rng.normal(_THRESHOLD_MEAN, _THRESHOLD_DEVIATION, size=GEN1_SENSOR)
     thresholds = np.maximum(thresholds, _THRESHOLD_LEAST).astype(np.float32)
     camera, frames = scene.camera, scene.camera.pan.size

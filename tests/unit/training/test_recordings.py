@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,21 @@ def test_same_seed_same_bytes_whatever_the_threads() -> None:
     assert not np.array_equal(
         generate_recording(3, duration_s=0.5).events, generate_recording(4, duration_s=0.5).events
     )
+
+
+def test_ctrl_c_is_heard_as_such() -> None:
+    # Raised inside a compiled loop's return it would come out as a SystemError, or end Python.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for delay in np.linspace(0.02, 0.3, 12):
+            alarm = threading.Timer(float(delay), os.kill, (os.getpid(), signal.SIGINT))
+            alarm.start()
+            with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+                for seed in range(100):
+                    generate_recording(seed, duration_s=0.5)
+            alarm.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_the_sensor_obeys_its_bounds_and_its_refractory_time(some: list[Recording]) -> None:
