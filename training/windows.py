@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netx_export.errors import ConfigError, RecordingError
-from training.event_files import BOX_DTYPE, GEN1_SENSOR, read_boxes, read_dat, read_times
+from training.event_files import BOX_DTYPE, read_boxes, read_dat, read_times
 
 if TYPE_CHECKING:
     from training.recordings import Recording
@@ -56,41 +55,17 @@ class Binning:
         return (self.steps, 2 * self.micro_bins, *self.grid)
 
 
-FULL_BINNING = Binning(grid=(256, 320), scale=1)
-"""The sensor's 240x304 pixels, padded to multiples of 32."""
-
 TINY_BINNING = Binning(grid=(128, 160), scale=2)
 """Half resolution, 120x152, padded to multiples of 32."""
 
 
-def padded_grid(sensor: tuple[int, int] = GEN1_SENSOR, *, scale: int = 1, multiple: int = 32) -> tuple[int, int]:
-    """Grid (H, W) that holds the scaled sensor, each side rounded up to a multiple."""
-    height, width = (multiple * math.ceil(math.ceil(side / scale) / multiple) for side in sensor)
-    return height, width
-
-
-def bin_events(
-    events: Array,
-    t_end_us: int,
-    *,
-    steps: int = 5,
-    step_us: int = 20_000,
-    micro_bins: int = 2,
-    shape: tuple[int, int] = (256, 320),
-    scale: int = 1,
-) -> npt.NDArray[np.uint8]:
+def bin_window(events: Array, t_end_us: int, binning: Binning) -> npt.NDArray[np.uint8]:
     """Bin events in [t_end - steps*step_us, t_end) us into a binary cube uint8 (T, C, H, W).
 
     cube[t, 2*m + p, y // scale, x // scale] = 1 where at least one event of polarity p fell into micro bin m of step
-    t; bins are counted from the start of the window, not from its first event. `shape` is the grid (H, W), padding
-    included. Raises RecordingError for an event beyond the grid. Source: Spiking CenterNet, input encoding.
+    t; bins are counted from the start of the window, not from its first event. Raises RecordingError for an event
+    beyond the grid. Source: Spiking CenterNet, input encoding.
     """
-    binning = Binning(steps=steps, step_us=step_us, micro_bins=micro_bins, grid=shape, scale=scale)
-    return bin_window(events, t_end_us, binning)
-
-
-def bin_window(events: Array, t_end_us: int, binning: Binning) -> npt.NDArray[np.uint8]:
-    """`bin_events` with its settings in one value: uint8 (T, C, H, W)."""
     start = t_end_us - binning.window_us
     first, last = np.searchsorted(events["t"], [start, t_end_us], side="left")
     window = events[first:last]
@@ -212,11 +187,6 @@ class WindowSet:
         _, newest = np.unique(here["track_id"][::-1], return_index=True)
         chosen: Array = here[np.sort(here.size - 1 - newest)]
         return chosen if chosen.size else np.zeros(0, dtype=BOX_DTYPE)
-
-
-def iter_windows(source: str | Path | Iterable[Recording], binning: Binning = TINY_BINNING) -> Iterator[Window]:
-    """Every annotated window of a folder or of recordings, in order of recording and time, empty ones included."""
-    return iter(WindowSet(source, binning))
 
 
 def _sibling(path: Path, suffix: str) -> Path:

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netx_export.errors import ConfigError, RecordingError
+from training.config import FULL, TINY
 from training.event_files import BOX_DTYPE, EVENT_DTYPE, write_boxes, write_dat, write_npy
 from training.recordings import Recording, generate_recording, write_recording
-from training.windows import FULL_BINNING, TINY_BINNING, Binning, WindowSet, bin_events, iter_windows, padded_grid
+from training.windows import TINY_BINNING, Binning, WindowSet, bin_window
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 400), st.integers(0, 15), st.integers(0, 11), st.integers(0, 1)), min_size=1, max_size=60
@@ -32,9 +33,8 @@ def test_binning_equals_a_plain_loop(
     rows: list[tuple[int, int, int, int]], end: int, steps: int, micro_bins: int, width_us: int, scale: int
 ) -> None:
     events = np.array(sorted(rows), dtype=EVENT_DTYPE)
-    cube = bin_events(
-        events, end, steps=steps, step_us=micro_bins * width_us, micro_bins=micro_bins, shape=(16, 16), scale=scale
-    )
+    binning = Binning(steps=steps, step_us=micro_bins * width_us, micro_bins=micro_bins, grid=(16, 16), scale=scale)
+    cube = bin_window(events, end, binning)
     expected = np.zeros((steps, 2 * micro_bins, 16, 16), dtype=np.uint8)
     for number in range(steps * micro_bins):
         start = end - (steps * micro_bins - number) * width_us
@@ -49,24 +49,24 @@ def test_the_window_is_half_open() -> None:
     events = np.array(
         [(99_999, 1, 1, 0), (100_000, 2, 2, 1), (199_999, 3, 3, 1), (200_000, 4, 4, 1)], dtype=EVENT_DTYPE
     )
-    cube = bin_events(events, 200_000)
+    cube = bin_window(events, 200_000, Binning())
     assert cube.shape == (5, 4, 256, 320)
     assert np.argwhere(cube).tolist() == [[0, 1, 2, 2], [4, 3, 3, 3]]
 
 
 def test_grids_of_both_presets() -> None:
-    assert padded_grid(scale=1) == FULL_BINNING.grid == (256, 320)
-    assert padded_grid(scale=2) == TINY_BINNING.grid == (128, 160)
+    assert TINY.task.binning() == TINY_BINNING
     assert TINY_BINNING.shape == (5, 4, 128, 160)
+    assert FULL.task.binning().shape == (5, 4, 256, 320)
     corner = np.array([(10, 303, 239, 1)], dtype=EVENT_DTYPE)
-    cube = bin_events(corner, 20, shape=(128, 160), scale=2)
+    cube = bin_window(corner, 20, TINY_BINNING)
     assert np.argwhere(cube).tolist() == [[4, 3, 119, 151]]
 
 
 def test_settings_and_events_out_of_range_are_refused() -> None:
     events = np.array([(10, 303, 239, 1)], dtype=EVENT_DTYPE)
     with pytest.raises(RecordingError, match=r"event 0 at x = 303, y = 239 lies outside the grid 128 x 160"):
-        bin_events(events, 20, shape=(128, 160))
+        bin_window(events, 20, Binning(grid=(128, 160)))
     with pytest.raises(ConfigError, match="step_us = 20000 is no multiple of micro_bins = 3"):
         Binning(micro_bins=3)
     with pytest.raises(ConfigError, match="steps = 0; it must be at least 1"):
@@ -79,7 +79,7 @@ def test_a_folder_and_its_recordings_give_the_same_windows(tmp_path: Path) -> No
     recordings = [generate_recording(seed, duration_s=0.9) for seed in (5, 6)]
     for recording in recordings:
         write_recording(tmp_path, f"seed{recording.seed}", recording)
-    from_folder, in_memory = list(iter_windows(tmp_path)), list(iter_windows(recordings))
+    from_folder, in_memory = list(WindowSet(tmp_path)), list(WindowSet(recordings))
     assert len(from_folder) == len(in_memory) == sum(r.annotation_times.size for r in recordings)
     for left, right in zip(from_folder, in_memory, strict=True):
         assert (left.name, left.t_end_us) == (right.name, right.t_end_us)
@@ -105,7 +105,7 @@ def some_boxes() -> np.ndarray:
 
 def test_empty_moments_count_and_the_last_box_of_a_track_stays(tmp_path: Path) -> None:
     write_pair(tmp_path, some_boxes(), [50, 100, 5_000_000])
-    empty, full, silent = iter_windows(tmp_path)
+    empty, full, silent = WindowSet(tmp_path)
     assert (empty.boxes.size, full.boxes["x"].tolist(), silent.boxes.size) == (0, [2, 3], 0)
     assert empty.boxes.dtype == BOX_DTYPE
     assert (int(empty.cube.sum()), int(silent.cube.sum())) == (1, 0)
@@ -113,7 +113,7 @@ def test_empty_moments_count_and_the_last_box_of_a_track_stays(tmp_path: Path) -
 
 def test_a_plain_pair_has_the_moments_of_its_boxes(tmp_path: Path) -> None:
     write_pair(tmp_path, some_boxes(), None)
-    assert [window.t_end_us for window in iter_windows(tmp_path)] == [100]
+    assert [window.t_end_us for window in WindowSet(tmp_path)] == [100]
 
 
 def test_the_index_reads_no_events(tmp_path: Path) -> None:
