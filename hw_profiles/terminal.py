@@ -158,9 +158,9 @@ def _energy_tables(report: Report) -> list[Table]:
         samples = 1 if workload is None else workload.samples
         table = _table(f"{report.profile.name}: {estimate.label} energy of one inference")
         for name in ("operation", "count", "price", "energy", "grade", "basis"):
-            table.add_column(
-                name, justify="right" if name in ("count", "energy") else "left", no_wrap=name != "operation"
-            )
+            # Numbers and grades stay whole; words, and prices that are pairs of ranges, take a second line.
+            number = name in ("count", "energy")
+            table.add_column(name, justify="right" if number else "left", no_wrap=number or name == "grade")
         for line in estimate.lines:
             cost = format_energy(line.low / samples, line.high / samples)
             table.add_row(line.label, format_count(line.count / samples), line.price, cost, line.grade, line.basis)

@@ -213,6 +213,20 @@ def test_terminal_fits_80_columns() -> None:
     assert "total dynamic" in text
 
 
+def test_prices_that_are_ranges_cut_nothing(tmp_path: Path) -> None:
+    prices = {"synaptic_operation": 23.6, "neuron_update_active": 81, "neuron_update_inactive": 52}
+    text = chip_text(energy=prices).replace("derived", "architectural")
+    for price in prices.values():
+        text = text.replace(f"value = {price},", f"low = 12.345, high = 45.6{price:.0f},")
+    profile = hw_profiles.load(write_chip(tmp_path, text))
+    report = hw_profiles.report(made_up_run(forked()), hw_profiles.map(forked(), profile), profile)
+    stream = io.StringIO()
+    print_report(report, Console(file=stream, width=80))
+    assert "\u2026" not in stream.getvalue()
+    assert "neuron updates" in stream.getvalue()
+    assert max(map(len, stream.getvalue().splitlines())) <= 80
+
+
 def test_fit_check_in_the_terminal(tmp_path: Path) -> None:
     narrow = hw_profiles.load(write_chip(tmp_path, chip_text(limits={"neurons": 20, "axon_in": 30}, chips=1)))
     stream = io.StringIO()
