@@ -25,6 +25,7 @@ examples:
   python train.py --updates 6000 --out runs/longer  more updates find more pedestrians
   python train.py --resume                          go on with a run that was interrupted
   python train.py --data recordings/                a folder of GEN1 pairs *_td.dat, *_bbox.npy
+  python -m training.make_recordings recordings/    makes such a folder
   python train.py --evaluate runs/tiny/model.safetensors
 next: python export_netx.py runs/tiny/model.safetensors
 """
@@ -38,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--preset", default="tiny", help="network, task and recipe: tiny (default) or full")
+    made.add_argument("--preset", default="tiny", help="tiny (default) or full (30 GB of memory, days)")
     made.add_argument("--updates", type=int, help="optimiser steps; more is slower and better (default: the preset's)")
     made.add_argument("--seed", type=int, help="seed of weights, order and mirroring (default: the preset's)")
     made.add_argument("--data", type=Path, metavar="FOLDER", help="GEN1-style folder (default: generated recordings)")

@@ -9,6 +9,7 @@
     ├── RecordingError      an event recording or box file that cannot be trusted
     ├── CheckpointError     a checkpoint that cannot be loaded
     ├── ConfigError         a setting outside its limits
+    ├── NotInstalledError   an optional library that a step needs is missing
     ├── RunError            inputs or probes that do not fit the network, or a run that cannot start
     │   └── BackendUnavailableError  the backend needs something that is not installed here
     └── ProfileError        a chip file that is malformed, or a network that a chip cannot hold
