@@ -44,7 +44,8 @@ demo: $(RUN)/sim/run.json ## train, export, simulate in Lava, price: everything 
 	@echo "$(RUN)/: model.safetensors, curves.png, tiny.net; $(RUN)/sim/: trace.h5, detections.json, truth.json, run.json"
 	@echo; echo "Open $(RUN)/report/report.html in a browser. make retrain starts over."
 
-$(CHECKPOINT): $(VENV)/.installed
+# Order only: installing anew does not make a trained network stale.
+$(CHECKPOINT): | $(VENV)/.installed
 	$(PY) train.py --preset tiny --out $(RUN)
 
 $(NETWORK): $(CHECKPOINT)
