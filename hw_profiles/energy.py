@@ -84,11 +84,7 @@ def price(trace: Trace, mapping: Mapping, profile: HardwareProfile) -> Costing:
 
     ProfileError where the profile's cores are not those of the mapping; RunError for a trace of another network.
     """
-    if profile.name != mapping.profile.name and profile.topology != mapping.profile.topology:
-        raise ProfileError(
-            f"Profile {profile.name!r} has other cores than {mapping.profile.name!r}, for which the network was mapped; "
-            "map the network for the profile you price it with."
-        )
+    check_profile(mapping, profile)
     counters = count(trace, mapping)
     step = step_time(counters, mapping, profile)
     if profile.kind == "algorithmic":
@@ -98,6 +94,21 @@ def price(trace: Trace, mapping: Mapping, profile: HardwareProfile) -> Costing:
         return Costing(counters=counters, estimates=estimates, step=step, assumptions=_ARITHMETIC_ASSUMPTIONS)
     estimate = _chip_estimate(counters, mapping, profile, step)
     return Costing(counters=counters, estimates=(estimate,), step=step, assumptions=_CHIP_ASSUMPTIONS)
+
+
+def check_profile(mapping: Mapping, profile: HardwareProfile) -> None:
+    """ProfileError where `profile` has other cores or sits on another board than the one of the mapping."""
+    mapped = mapping.profile
+    if profile.name != mapped.name and profile.topology != mapped.topology:
+        raise ProfileError(
+            f"Profile {profile.name!r} has other cores than {mapped.name!r}, for which the network was mapped; "
+            "map the network for the profile you price it with."
+        )
+    if profile.name == mapped.name and profile.board != mapped.board:
+        raise ProfileError(
+            f"Profile {profile.name!r} is on board {profile.board!r}, the network was mapped on {mapped.board!r}; "
+            "map the network for the board you price it on."
+        )
 
 
 # -- chips ---------------------------------------------------------------------------------------------------------

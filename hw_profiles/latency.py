@@ -53,6 +53,8 @@ def step_time(counters: Counters, mapping: Mapping, profile: HardwareProfile) ->
     steps = counters.steps * counters.samples
     if profile.topology is None:
         return StepTime(steps=counters.steps, refusal=f"{profile.name} has no cores, so a step takes no time there.")
+    if not mapping.cores:
+        return StepTime(steps=counters.steps, refusal="The network has no neurons, so no core takes any time.")
     operation = times.get("synaptic_operation")
     if "neuron_update_active" in times and "neuron_update_inactive" in times:
         active, inactive = times["neuron_update_active"], times["neuron_update_inactive"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hw_profiles.counters import Counters, count_arithmetic
-from hw_profiles.energy import Costing, Estimate, price
+from hw_profiles.energy import Costing, Estimate, check_profile, price
 from hw_profiles.frames import Frame
 from hw_profiles.latency import StepTime
 from hw_profiles.mapping import Mapping, Utilization
@@ -164,6 +164,7 @@ def report(
     `frames` are pictures with detections and truth for the page, `scores` figures such as AP50 by name.
     Raises ProfileError or RunError where trace, mapping and profile do not belong together.
     """
+    check_profile(mapping, profile)
     costing = None if trace is None else price(trace, mapping, profile)
     workload = None if trace is None or costing is None else _workload(trace, mapping, costing)
     assumptions = [*_packing_notes(profile), *(() if costing is None else costing.assumptions)]

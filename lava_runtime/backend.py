@@ -24,7 +24,8 @@ BACKENDS: dict[str, str] = {
 Inputs = Mapping[str, npt.NDArray[np.int32]]
 """Input population id -> (T,B,C,H,W) integers."""
 
-Selection = tuple[str, ...] | Literal["all"]
+Selection = tuple[str, ...] | str
+"""Population ids, one id, or "all"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,8 @@ class Probes:
         asked = self.rasters if kind == "rasters" else self.states
         if asked == "all":
             return tuple(graph.by_id)
+        if isinstance(asked, str):
+            asked = (asked,)
         for name in asked:
             if name not in graph.by_id:
                 raise RunError(

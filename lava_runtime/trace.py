@@ -102,6 +102,7 @@ class Trace:
 
     def total_spikes(self, graph: Graph) -> int:
         """Spikes emitted by the network's neurons inside the samples' windows; the input does not count."""
+        self.check_graph(graph)
         return sum(int(self.spike_counts[p.id].sum()) for p in graph.populations if isinstance(p.neuron, Lif | Or))
 
     def synops(self, graph: Graph) -> dict[str, int]:
@@ -218,7 +219,7 @@ class Trace:
                     meta=json.loads(file.attrs["meta"]),
                     **arrays,
                 )
-        except (OSError, KeyError, ValueError, TypeError) as error:
+        except (OSError, AttributeError, KeyError, ValueError, TypeError) as error:
             raise RunError(f"{path}: cannot be read as a trace ({error}); run run_lava.py again.") from None
 
 

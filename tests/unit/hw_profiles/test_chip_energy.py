@@ -173,9 +173,9 @@ def test_no_time_without_prices(tmp_path: Path) -> None:
     for missing, said in (
         ("barrier", "time of a barrier between steps"),
         ("synaptic_operation", "time of a synaptic operation"),
-        ("neuron_update_active", "time of a neuron update"),
+        ("neuron_update", "time of a neuron update"),
     ):
-        times = {name: value for name, value in TIMES.items() if name != missing}
+        times = {name: value for name, value in TIMES.items() if not name.startswith(missing)}
         trace, mapping, profile = two_layers(tmp_path, energy=PRICES, time=times)
         step = price(trace, mapping, profile).step
         assert step.total is None
@@ -268,11 +268,23 @@ def test_dense_operations_and_rates() -> None:
     assert head.ac == round(head.ac_dense)
 
 
+def test_a_network_without_neurons_takes_no_time() -> None:
+    graph = Graph(populations=(Population(id="in", shape=(1, 2, 2), neuron=Input()),), projections=())
+    profile = hw_profiles.load("loihi1-davies2018")
+    costing = price(made_up_run(graph), hw_profiles.map(graph, profile), profile)
+    assert costing.step.refusal == "The network has no neurons, so no core takes any time."
+    assert costing.estimates[0].total == (0.0, 0.0)
+
+
 def test_prices_belong_to_the_mapping_and_the_trace(tmp_path: Path) -> None:
     graph = forked()
     mapping = hw_profiles.map(graph, hw_profiles.load("loihi2"))
     with pytest.raises(ProfileError, match=r"'loihi1-davies2018' has other cores than 'loihi2', .*map the network for"):
         price(made_up_run(graph), mapping, hw_profiles.load("loihi1-davies2018"))
+    elsewhere = hw_profiles.load("loihi2", board="Hala Point")
+    for trace in (None, made_up_run(graph)):
+        with pytest.raises(ProfileError, match=r"on board 'Hala Point', the network was mapped on 'Kapoho Point'; map"):
+            hw_profiles.report(trace, mapping, elsewhere)
     with pytest.raises(RunError, match="run the network again"):
         price(made_up_run(dense_chain(3, 2)), mapping, mapping.profile)
     with pytest.raises(ProfileError, match="'algorithmic-45nm' has no arithmetic prices for 'fp8'; choose one of fp32"):

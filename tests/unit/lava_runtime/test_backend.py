@@ -69,6 +69,11 @@ def test_inputs_become_int32() -> None:
     assert check_inputs(network(), ZEROS.astype(bool))["in0"].shape == (5, 1, 2, 3, 4)
 
 
+def test_one_probe_needs_no_tuple() -> None:
+    assert Probes(rasters="out").select(network(), "rasters") == ("out",)
+    assert Probes(states="all").select(network(), "states") == tuple(network().by_id)
+
+
 def test_unknown_backends_and_probes_are_named() -> None:
     with pytest.raises(RunError, match="'quick' does not exist; choose one of fast, sim, loihi2"):
         lava_runtime.run(network(), ZEROS, backend="quick")

@@ -144,6 +144,13 @@ def test_any_name_survives_the_disk(tmp_path: Path) -> None:
     assert [int(counts[0, 0, 0]) for counts in loaded.values()] == list(range(len(names)))
 
 
+def test_counters_belong_to_one_network() -> None:
+    other = Graph(populations=(Population(id="x", shape=(1, 1, 1), neuron=Input()),), projections=())
+    for counter in (trace().total_spikes, trace().synops, trace().neuron_updates, trace().values):
+        with pytest.raises(RunError, match=r"The trace was recorded from network .*; run the network again"):
+            counter(other)
+
+
 @pytest.mark.parametrize("content", [b"", b"no hdf5", None])
 def test_files_that_are_no_trace(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "bad.h5"
@@ -151,6 +158,17 @@ def test_files_that_are_no_trace(tmp_path: Path, content: bytes | None) -> None:
         path.write_bytes(content)
     with pytest.raises(RunError, match=r"bad\.h5: cannot be read as a trace"):
         Trace.load(path)
+
+
+def test_a_trace_of_other_parts_is_no_trace(tmp_path: Path) -> None:
+    import h5py
+
+    trace().save(tmp_path / "trace.h5")
+    with h5py.File(tmp_path / "trace.h5", "a") as file:
+        del file["u"]
+        file["u"] = 3
+    with pytest.raises(RunError, match=r"trace.h5: cannot be read as a trace .*; run run_lava.py again"):
+        Trace.load(tmp_path / "trace.h5")
 
 
 def test_a_foreign_hdf5_file_is_no_trace(tmp_path: Path) -> None:
