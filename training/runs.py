@@ -21,6 +21,7 @@ from training.config import Preset, preset
 from training.evaluation import Evaluation, evaluate_model
 from training.loop import CHECKPOINT, RESUME, describe, train
 from training.sources import UNSEEN_SEED, open_windows
+from training.warm_up import fill_cache
 from training.window_store import WindowStore, generated_windows, stored_windows
 from training.windows import WindowSet
 
@@ -89,6 +90,7 @@ def run_training(request: TrainingRequest, *, progress: bool = False) -> RunResu
     a folder. Raises BasaltError for anything that the user can mend.
     """
     chosen = request.resolved()
+    fill_cache(request.preset, request.threads)
     set_threads(request.threads)
     _check_before_work(chosen, request)
     began = time.perf_counter()
