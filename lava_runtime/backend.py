@@ -99,10 +99,6 @@ def check_inputs(
         raise RunError(
             f"The inputs disagree on (T,B): {sorted(lengths)}; all inputs run for the same steps and samples."
         )
-    if graph.timing == "as_given" and lengths.pop()[1] != 1:
-        raise RunError(
-            "A network with timing 'as_given' runs one continuous recording; give inputs (T,1,C,H,W), one call per recording."
-        )
     return checked
 
 
@@ -141,6 +137,8 @@ def run(
     **options: Any,
 ) -> Trace:
     """Run `graph` on `inputs` (T,B,C,H,W), B samples back to back, and return the Trace.
+
+    With timing 'as_given' every sample is a recording of its own: it starts from rest, with nothing under way.
 
     `backend` is a key of BACKENDS; `options` go to it (`sim`: models="compiled"|"stock").
     Raises RunError for inputs or probes that do not fit and BackendUnavailableError when the backend cannot run here.

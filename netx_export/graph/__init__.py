@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from netx_export.graph.graph import Graph, Population, Projection, Timing
+from netx_export.graph.graph import Graph, Messages, Population, Projection, Timing
 from netx_export.graph.neurons import (
+    GRADED,
+    RESONATORS,
+    Delta,
     FloatLif,
     FloatNeuronSpec,
     Input,
@@ -11,13 +14,37 @@ from netx_export.graph.neurons import (
     NeuronSpec,
     Or,
     Readout,
+    Rf,
+    RfIz,
+    Sigma,
+    SigmaDelta,
+    bias_of,
+    has_states,
     is_spiking,
+    message_limit,
 )
 from netx_export.graph.schedule import Schedule, schedule
-from netx_export.graph.synapses import Conv, Dense, Kernel, OneToOne, Pair, Shape, SynapseSpec, accumulator_bound
+from netx_export.graph.synapses import (
+    Conv,
+    ConvTranspose,
+    Dense,
+    Kernel,
+    OneToOne,
+    Pair,
+    Shape,
+    Sparse,
+    SynapseSpec,
+    WeightedSynapse,
+    Wire,
+    accumulator_bound,
+)
 
 __all__ = [
+    "GRADED",
+    "RESONATORS",
     "Conv",
+    "ConvTranspose",
+    "Delta",
     "Dense",
     "FloatLif",
     "FloatNeuronSpec",
@@ -25,6 +52,7 @@ __all__ = [
     "Input",
     "Kernel",
     "Lif",
+    "Messages",
     "NeuronSpec",
     "OneToOne",
     "Or",
@@ -32,11 +60,21 @@ __all__ = [
     "Population",
     "Projection",
     "Readout",
+    "Rf",
+    "RfIz",
     "Schedule",
     "Shape",
+    "Sigma",
+    "SigmaDelta",
+    "Sparse",
     "SynapseSpec",
     "Timing",
+    "WeightedSynapse",
+    "Wire",
     "accumulator_bound",
+    "bias_of",
+    "has_states",
     "is_spiking",
+    "message_limit",
     "schedule",
 ]

@@ -30,10 +30,13 @@ CONV_WRAP = 1 << 24
 """Lava's Conv returns its sum modulo 2**24, centred on zero."""
 
 WEIGHT_MIN, WEIGHT_MAX = -128, 127
-WEIGHT_EXP_MAX = 7
+WEIGHT_EXP_MIN, WEIGHT_EXP_MAX = -8, 7
 BIAS_MANT_MIN, BIAS_MANT_MAX = -(1 << 12), (1 << 12) - 1
 BIAS_EXP_MAX = 7
 VTH_MANT_MAX = (1 << 17) - 1
+VTH_NEVER = 1 << 17
+"""A threshold mantissa that v cannot reach, as it saturates just below: what lava-dl writes for integrators."""
+
 DELAY_MAX = 62
 """Largest delay a Loihi synapse or axon holds, in time steps."""
 
@@ -92,6 +95,11 @@ def wrap_current(u: Int32Array) -> Int32Array:
 def clip_voltage(v: IntArray) -> Int32Array:
     """Saturation of v at +-(2**23 - 1)."""
     return np.clip(v, -(STATE_LIMIT - 1), STATE_LIMIT - 1).astype(np.int32)
+
+
+def shift(total: IntArray, exponent: int) -> IntArray:
+    """total << exponent, or an arithmetic right shift (floor) where the exponent is negative."""
+    return np.left_shift(total, exponent) if exponent >= 0 else np.right_shift(total, -exponent)
 
 
 def scale_bias(bias_mant: IntArray, bias_exp: int) -> Int32Array:

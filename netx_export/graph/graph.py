@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from netx_export.errors import GraphError, NotBinaryError
 from netx_export.graph import fixedpoint
-from netx_export.graph.neurons import Input, Lif, NeuronSpec, Or, Readout, is_spiking
+from netx_export.graph.arrays import frozen_int_array
+from netx_export.graph.digest import graph_digest
+from netx_export.graph.neurons import (
+    GRADED,
+    RESONATORS,
+    Input,
+    Lif,
+    NeuronSpec,
+    Or,
+    Readout,
+    bias_of,
+    is_spiking,
+    message_limit,
+)
 from netx_export.graph.synapses import (
     Conv,
+    Dense,
     Shape,
+    Sparse,
     SynapseSpec,
+    Wire,
     accumulator_bound,
     synapse_output_shape,
 )
 
 Timing = Literal["aligned", "as_given"]
+
+Messages = Literal["binary", "graded"]
 
 _OR_LIMIT = fixedpoint.STATE_LIMIT >> fixedpoint.ACTIVATION_SHIFT
 
@@ -47,14 +65,8 @@ class Population:
         object.__setattr__(self, "shape", shape)
         if not self.name:
             object.__setattr__(self, "name", self.id)
-        match self.neuron:
-            case Lif():
-                bias = self.neuron.bias_mant
-            case Readout():
-                bias = self.neuron.bias
-            case Input() | Or():
-                return
-        if bias.shape not in ((1,), (shape[0],), shape):
+        bias = bias_of(self.neuron)
+        if bias is not None and bias.shape not in ((1,), (shape[0],), shape):
             raise GraphError(
                 f"Population {self.id!r}: bias has shape {bias.shape}, it must be ({shape[0]},) or {shape}."
             )
@@ -69,7 +81,9 @@ class Population:
 class Projection:
     """A bundle of synapses from population `src` to `dst`; several may end in one population and their currents add.
 
-    A spike sent at step t arrives at step t + 1 + delay. `src_channels` = (start, stop) reads a channel slice.
+    A spike sent at step t arrives at step t + 1 + delay (through a Wire: at step t). `delays` adds to `delay`, in time
+    steps: per axon, (C,H,W) of what is read, or per synapse, of the shape of a Dense or Sparse kernel.
+    `src_channels` = (start, stop) reads a channel slice. `port` is "re" or "im" where the target is a resonator.
     """
 
     src: str
@@ -78,6 +92,7 @@ class Projection:
     delay: int = 0
     src_channels: tuple[int, int] | None = None
     port: str = ""
+    delays: npt.NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         # Plain values: subclasses of str and numpy integers would travel into files and messages.
@@ -90,6 +105,30 @@ class Projection:
             raise GraphError(
                 f"Projection {self.label} has delay {self.delay}; a spike cannot arrive before it is sent."
             )
+        if self.delays is not None:
+            object.__setattr__(self, "delays", self._checked_delays(self.delays))
+
+    def _checked_delays(self, given: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        delays = frozen_int_array(given, np.int32, f"Projection {self.label}: delays")
+        if delays.size and not 0 <= delays.min() <= delays.max() <= fixedpoint.DELAY_MAX:
+            raise GraphError(
+                f"Projection {self.label} has delays from {delays.min()} to {delays.max()} steps, the limit is "
+                f"0..{fixedpoint.DELAY_MAX}; use smaller delays or coarser time steps."
+            )
+        match self.synapse:
+            case Dense() | Sparse() if delays.shape == self.synapse.kernel.mantissa.shape:
+                return delays
+            case _ if delays.ndim == 3:
+                return delays
+        raise GraphError(
+            f"Projection {self.label}: delays have shape {delays.shape}; give one per axon (C,H,W), or one per synapse "
+            "of a Dense or Sparse kernel."
+        )
+
+    @property
+    def longest_delay(self) -> int:
+        """The most steps a spike waits here beyond the synapse's own."""
+        return self.delay + (int(self.delays.max(initial=0)) if self.delays is not None else 0)
 
     @property
     def label(self) -> str:
@@ -117,15 +156,18 @@ class Projection:
 class Graph:
     """An integer network, checked as a whole.
 
-    `populations` are in topological order. `timing` is `aligned` when delays were balanced (every forward projection
+    `populations` are in topological order of the forward projections; a projection from a population to itself or to
+    an earlier one is recurrent, legal with timing `as_given`. `timing` is `aligned` when delays were balanced (every forward projection
     from depth a to depth b waits b - a - 1 steps, so that the pipeline gives the spikes of the synchronous network) or
-    `as_given` for networks whose delays are part of what was trained. `steps` is the T of one sample in training.
+    `as_given` for networks whose delays are part of what was trained; then every sample starts from rest.
+    `messages` is `binary` unless the network came from sigma-delta neurons, which send integers. `steps` is the T of one sample in training.
     `meta` carries provenance: versions, command line, seed.
     """
 
     populations: tuple[Population, ...]
     projections: tuple[Projection, ...]
     timing: Timing = "aligned"
+    messages: Messages = "binary"
     steps: int = 1
     meta: Mapping[str, str] = field(default_factory=dict)
 
@@ -135,6 +177,8 @@ class Graph:
         object.__setattr__(self, "meta", dict(self.meta))
         if self.timing not in ("aligned", "as_given"):
             raise GraphError(f"Graph timing is {self.timing!r}; it is 'aligned' or 'as_given'.")
+        if self.messages not in ("binary", "graded"):
+            raise GraphError(f"Graph messages is {self.messages!r}; it is 'binary' or 'graded'.")
         if not isinstance(self.steps, int) or self.steps < 1:
             raise GraphError(f"Graph steps is {self.steps!r}; a sample has at least one time step, and whole ones.")
         self._check_names()
@@ -182,43 +226,30 @@ class Graph:
         )
 
     @cached_property
+    def rank(self) -> dict[str, int]:
+        """Place of each population in the order given."""
+        return {population.id: index for index, population in enumerate(self.populations)}
+
+    def is_recurrent(self, projection: Projection) -> bool:
+        """True where a projection ends in its own population or in an earlier one."""
+        return self.rank[projection.src] >= self.rank[projection.dst]
+
+    @cached_property
     def depth(self) -> dict[str, int]:
-        """Longest path from an input, in populations; inputs have depth 0. At `as_given` timing, for display only."""
+        """Longest path from an input over forward projections, in populations; inputs have depth 0.
+
+        At `as_given` timing, for display only.
+        """
         depth: dict[str, int] = {}
         for population in self.populations:
-            sources = [depth[p.src] for p in self.incoming[population.id]]
+            sources = [depth[p.src] for p in self.incoming[population.id] if not self.is_recurrent(p)]
             depth[population.id] = max(sources) + 1 if sources else 0
         return depth
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of everything that decides what the network computes; names of kernels and `meta` do not count."""
-        digest = hashlib.sha256(f"{self.timing} {self.steps}".encode())
-        for population in self.populations:
-            digest.update(f"\0population {population.id} {population.shape} ".encode())
-            match population.neuron:
-                case Input() as neuron:
-                    digest.update(f"Input {neuron.message_bits}".encode())
-                case Lif() as neuron:
-                    digest.update(f"Lif {neuron.vth_mant} {neuron.du} {neuron.dv} {neuron.bias_exp}".encode())
-                    digest.update(repr(neuron.bias_mant.shape).encode() + neuron.bias_mant.tobytes())
-                case Or():
-                    digest.update(b"Or")
-                case Readout() as neuron:
-                    digest.update(f"Readout {neuron.unit!r}".encode())
-                    digest.update(repr(neuron.bias.shape).encode() + neuron.bias.tobytes())
-        for projection in self.projections:
-            synapse, kernel = projection.synapse, projection.synapse.kernel
-            digest.update(
-                f"\0projection {projection.src}\0{projection.dst}\0{projection.delay} {projection.src_channels} "
-                f"{type(synapse).__name__} {kernel.exponent} {kernel.mantissa.shape}".encode()
-            )
-            if isinstance(synapse, Conv):
-                digest.update(
-                    f" {synapse.stride} {synapse.padding} {synapse.dilation} {synapse.groups} {synapse.upsample}".encode()
-                )
-            digest.update(kernel.mantissa.tobytes())
-        return digest.hexdigest()
+        return graph_digest(self)
 
     # -- checks --------------------------------------------------------------------------------------------------
 
@@ -240,6 +271,11 @@ class Graph:
     def _check_projection(self, projection: Projection) -> None:
         source, target = self.by_id[projection.src], self.by_id[projection.dst]
         synapse = projection.synapse
+        if isinstance(source.neuron, GRADED) and self.messages == "binary":
+            raise NotBinaryError(
+                f"Projection {projection.label} starts in {source.id!r}, a {type(source.neuron).__name__} population that "
+                "sends integers, not 0/1 spikes; train with spiking neurons, or declare the graph's messages 'graded'."
+            )
         if isinstance(source.neuron, Readout):
             raise NotBinaryError(
                 f"Projection {projection.label} starts in the readout {source.id!r}, which sends integers, not 0/1 spikes; "
@@ -247,6 +283,14 @@ class Graph:
             )
         if isinstance(target.neuron, Input):
             raise GraphError(f"Projection {projection.label} ends in an input; inputs receive from the host only.")
+        if isinstance(synapse, Wire):
+            self._check_wire(projection, source)
+        ports = ("re", "im") if isinstance(target.neuron, RESONATORS) else None
+        if ports and projection.port not in ports:
+            raise GraphError(
+                f"Projection {projection.label} ends in port {projection.port!r} of a {type(target.neuron).__name__} "
+                "population; its ports are 're' and 'im'."
+            )
         if projection.src_channels is not None:
             start, stop = projection.src_channels
             if not 0 <= start < stop <= source.shape[0]:
@@ -263,28 +307,42 @@ class Graph:
                 f"Projection {projection.label} makes {shape}, its target has {target.shape}; "
                 "check stride, padding and upsampling."
             )
-        if isinstance(target.neuron, Or) and (int(synapse.kernel.mantissa.min()) < 0 or not is_spiking(source.neuron)):
+        read = projection.source_shape(source)
+        if projection.delays is not None and projection.delays.ndim == 3 and projection.delays.shape != read:
+            raise GraphError(
+                f"Projection {projection.label} has delays of shape {projection.delays.shape}, but reads {read} axons; "
+                "give one delay per axon."
+            )
+        if isinstance(target.neuron, Or) and (
+            isinstance(synapse, Wire) or int(synapse.kernel.mantissa.min()) < 0 or not is_spiking(source.neuron)
+        ):
             raise GraphError(
                 f"Projection {projection.label} ends in an OR population with a negative weight or graded input; "
                 "an OR takes spikes through weights >= 0."
             )
         if isinstance(synapse, Conv) and synapse.upsample > 1:
-            bits = source.neuron.message_bits if isinstance(source.neuron, Input) else 0
-            bound = accumulator_bound(synapse, max(1, 1 << max(bits - 1, 0)))
+            bound = accumulator_bound(synapse, message_limit(source.neuron))
             if bound >= fixedpoint.STATE_LIMIT:
                 raise GraphError(
                     f"Projection {projection.label}: an upsampling convolution can reach {bound}, the limit is "
                     f"{fixedpoint.STATE_LIMIT - 1}; use a smaller weight exponent."
                 )
 
+    def _check_wire(self, projection: Projection, source: Population) -> None:
+        if not isinstance(source.neuron, Input) or projection.delay or projection.delays is not None:
+            raise GraphError(
+                f"Projection {projection.label} is a Wire from {source.id!r} with delay {projection.longest_delay}; a Wire "
+                "leads from an Input, without delay. Use a OneToOne synapse."
+            )
+
     def _check_order(self) -> None:
-        rank = {population.id: index for index, population in enumerate(self.populations)}
-        for projection in self.projections:
-            if rank[projection.src] >= rank[projection.dst]:
-                raise GraphError(
-                    f"Projection {projection.label} runs against the order of populations; list sources before targets. "
-                    "Recurrent projections are not supported."
-                )
+        if self.timing == "aligned":
+            for projection in self.projections:
+                if self.is_recurrent(projection):
+                    raise GraphError(
+                        f"Projection {projection.label} runs against the order of populations; list sources before "
+                        "targets. Recurrent projections need timing 'as_given'."
+                    )
         for population in self.populations:
             if not isinstance(population.neuron, Input) and not self.incoming[population.id]:
                 raise GraphError(f"Population {population.id!r} has no incoming projection; remove it or connect it.")
@@ -301,7 +359,18 @@ class Graph:
             )
 
     def _check_alignment(self) -> None:
+        for population in self.populations:
+            if isinstance(population.neuron, Lif) and population.neuron.reset_interval:
+                raise GraphError(
+                    f"Population {population.id!r} has reset_interval {population.neuron.reset_interval}; with timing "
+                    "'aligned' states are reset with every sample. Set it to 0, or use timing 'as_given'."
+                )
         for projection in self.projections:
+            if isinstance(projection.synapse, Wire) or projection.delays is not None:
+                raise GraphError(
+                    f"Projection {projection.label} has delays per axon or synapse, or is a Wire; that needs timing "
+                    "'as_given'."
+                )
             needed = self.depth[projection.dst] - self.depth[projection.src] - 1
             if projection.delay != needed:
                 raise GraphError(

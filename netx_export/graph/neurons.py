@@ -13,7 +13,10 @@ from netx_export.errors import GraphError
 from netx_export.graph import fixedpoint
 from netx_export.graph.arrays import frozen_int_array
 
-MESSAGE_BITS_MAX = 16
+MESSAGE_BITS_MAX = 32
+"""Graded spikes carry up to 32 bits, sign included."""
+
+STATE_EXP_MAX = 15
 
 
 def _check_range(what: str, value: int, low: int, high: int, remedy: str) -> None:
@@ -32,6 +35,13 @@ def _real(what: str, value: object) -> float:
     return number
 
 
+def _frozen_bias(kind: str, given: npt.NDArray[np.int32], name: str = "bias") -> npt.NDArray[np.int32]:
+    bias = frozen_int_array(given, np.int32, f"{kind} {name}")
+    if bias.ndim not in (1, 3):
+        raise GraphError(f"{kind} {name} has {bias.ndim} axes {bias.shape}; give (C,) or (C,H,W).")
+    return bias
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
     """The network's input: it sends what it is given, at the step it is given.
@@ -48,13 +58,15 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lif:
-    """Leaky integrate-and-fire, hard reset to zero, in Lava's fixed-point rules.
+    """Leaky integrate-and-fire (CUBA), hard reset to zero, in Lava's fixed-point rules.
 
     u[t] = wrap24(tz(u[t-1]*(4096-(du+1)), 12) + (a_in[t] << 6))
     v[t] = clip24(tz(v[t-1]*(4096-dv), 12) + u[t] + (bias_mant << bias_exp))
     s[t] = v[t] > (vth_mant << 6);  v[t] = 0 where s[t]
 
-    `du` = 4095 makes the current last one step. `bias_mant` is per channel (C,) or per neuron (C,H,W).
+    `du` = 4095 makes the current last one step, `du` = -1 keeps it for ever; `dv` = 4096 gives v no memory.
+    A `vth_mant` of 2**17 never fires (an integrator, read by its v). With `reset_interval` > 0 (timing `as_given` only) u = v = 0 before step n, counted from 1, where
+    n % reset_interval == reset_offset % reset_interval: Lava's LIFReset. `bias_mant` is per channel (C,) or per neuron (C,H,W).
     `unit` is the real value of one unit of v, kept so that reports can speak in training's units.
     Source: lava-nc 0.10.0 `PyLifModelBitAcc`.
     """
@@ -65,17 +77,20 @@ class Lif:
     bias_mant: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(1, np.int32))
     bias_exp: int = 0
     unit: float = 1.0
+    reset_interval: int = 0
+    reset_offset: int = 0
 
     def __post_init__(self) -> None:
         _check_range(
-            "Lif vth_mant", self.vth_mant, 0, fixedpoint.VTH_MANT_MAX, "scale weights and threshold down together."
+            "Lif vth_mant", self.vth_mant, 0, fixedpoint.VTH_NEVER, "scale weights and threshold down together."
         )
-        _check_range("Lif du", self.du, 0, 4095, "du is a 12-bit decay.")
-        _check_range("Lif dv", self.dv, 0, 4095, "dv is a 12-bit decay.")
+        _check_range("Lif du", self.du, -1, 4095, "du + 1 is a decay in 1/4096.")
+        _check_range("Lif dv", self.dv, 0, 4096, "dv is a decay in 1/4096.")
+        for name in ("reset_interval", "reset_offset"):
+            if getattr(self, name) < 0:
+                raise GraphError(f"Lif {name} is {getattr(self, name)}; give a number of steps >= 0.")
         _check_range("Lif bias_exp", self.bias_exp, 0, fixedpoint.BIAS_EXP_MAX, "choose another scale for this layer.")
-        bias = frozen_int_array(self.bias_mant, np.int32, "Lif bias_mant")
-        if bias.ndim not in (1, 3):
-            raise GraphError(f"Lif bias_mant has {bias.ndim} axes {bias.shape}; give (C,) or (C,H,W).")
+        bias = _frozen_bias("Lif", self.bias_mant, "bias_mant")
         if bias.size and (bias.min() < fixedpoint.BIAS_MANT_MIN or bias.max() > fixedpoint.BIAS_MANT_MAX):
             raise GraphError(
                 f"Lif bias_mant reaches from {bias.min()} to {bias.max()}, the limit is "
@@ -104,13 +119,131 @@ class Readout:
     unit: float = 1.0
 
     def __post_init__(self) -> None:
-        bias = frozen_int_array(self.bias, np.int32, "Readout bias")
-        if bias.ndim not in (1, 3):
-            raise GraphError(f"Readout bias has {bias.ndim} axes {bias.shape}; give (C,) or (C,H,W).")
+        object.__setattr__(self, "bias", _frozen_bias("Readout", self.bias))
+
+
+def _check_delta(kind: str, vth: int, spike_exp: int, state_exp: int) -> None:
+    for name, value in (("spike_exp", spike_exp), ("state_exp", state_exp)):
+        _check_range(f"{kind} {name}", value, 0, STATE_EXP_MAX, "choose a smaller scale for the messages.")
+    limit = ((1 << 31) - 1) >> (spike_exp + state_exp)
+    _check_range(f"{kind} vth", vth, 0, limit, "vth << (spike_exp + state_exp) must fit 32 bits; lower one of them.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """Delta encoder: sends the change of its input once it is large enough. All in wrapping 32 bits.
+
+    x[t] = a_in[t] << (spike_exp + state_exp)
+    d = x[t] - x[t-1] + residue[t-1];  s = d if |d| >= (vth << (spike_exp + state_exp)) else 0
+    residue[t] = d - s;  the message s >> state_exp is sent where it is not 0
+    State: u = x (`act`), v = residue. Source: lava-nc 0.10.0 `PyDeltaModelFixed` (without `cum_error`).
+    """
+
+    vth: int
+    spike_exp: int = 0
+    state_exp: int = 0
+
+    def __post_init__(self) -> None:
+        _check_delta("Delta", self.vth, self.spike_exp, self.state_exp)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SigmaDelta:
+    """Sigma-delta neuron: sums what arrives, applies an activation, sends its changes. All in wrapping 32 bits.
+
+    sigma[t] = sigma[t-1] + a_in[t];  act[t] = f(sigma[t] + (bias << (spike_exp + state_exp)))
+    d = act[t] - act[t-1] + residue[t-1];  s = d if |d| >= (vth << (spike_exp + state_exp)) else 0
+    residue[t] = d - s;  the message s >> state_exp is sent where it is not 0
+    f is max(., 0) for `relu`, the identity for `unit`. State: u = sigma, v = residue.
+    `bias` is per channel (C,) or per neuron (C,H,W). Source: lava-nc 0.10.0 `PySigmaDeltaModelFixed`.
+    """
+
+    vth: int
+    bias: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(1, np.int32))
+    spike_exp: int = 0
+    state_exp: int = 0
+    activation: Literal["relu", "unit"] = "relu"
+
+    def __post_init__(self) -> None:
+        _check_delta("SigmaDelta", self.vth, self.spike_exp, self.state_exp)
+        if self.activation not in ("relu", "unit"):
+            raise GraphError(f"SigmaDelta activation is {self.activation!r}; Lava has 'relu' and 'unit'.")
+        bias = _frozen_bias("SigmaDelta", self.bias)
+        limit = ((1 << 31) - 1) >> (self.spike_exp + self.state_exp)
+        if bias.size and max(-int(bias.min()), int(bias.max())) > limit:
+            raise GraphError(
+                f"SigmaDelta bias reaches from {bias.min()} to {bias.max()}, the limit is {-limit}..{limit} at "
+                f"spike_exp + state_exp = {self.spike_exp + self.state_exp}; lower one of them."
+            )
         object.__setattr__(self, "bias", bias)
 
 
-NeuronSpec = Input | Lif | Or | Readout
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sigma:
+    """Accumulator: sigma[t] = sigma[t-1] + a_in[t], in wrapping 32 bits; sends sigma as a message where it is not 0.
+
+    State: u = sigma, v = 0. Source: lava-nc 0.10.0 `PySigmaModelFixed`.
+    """
+
+
+def _check_resonator(kind: str, neuron: Rf | RfIz) -> None:
+    for name in ("sin", "cos"):
+        _check_range(
+            f"{kind} {name}",
+            getattr(neuron, name),
+            -fixedpoint.DECAY_ONE,
+            fixedpoint.DECAY_ONE,
+            "it is a rotation in 1/4096.",
+        )
+    _check_range(f"{kind} state_exp", neuron.state_exp, 0, STATE_EXP_MAX, "Lava uses 6.")
+    limit = (fixedpoint.STATE_LIMIT - 1) >> neuron.state_exp
+    _check_range(f"{kind} vth_mant", neuron.vth_mant, 0, limit, "vth_mant << state_exp must stay below 2**23.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rf:
+    """Resonate-and-fire: a damped rotation; spikes when the phase crosses zero with a large real part.
+
+    re[t] = clip24(tz(cos*re[t-1], 12) - tz(sin*im[t-1], 12) + (a_re[t] << state_exp))
+    im[t] = clip24(tz(sin*re[t-1], 12) + tz(cos*im[t-1], 12) + (a_im[t] << state_exp))
+    s[t] = (re[t] >= (vth_mant << state_exp)) and im[t] >= 0 and im[t-1] < 0
+    Projections end in port "re" or "im": a complex dense layer is two Dense that share their source. No bias, no reset.
+    State: u = re, v = im. Source: lava-nc 0.10.0 `PyRFModelFixed`; NetX calls it "RF_PHASE".
+    """
+
+    sin: int
+    cos: int
+    vth_mant: int
+    state_exp: int = fixedpoint.ACTIVATION_SHIFT
+
+    def __post_init__(self) -> None:
+        _check_resonator("Rf", self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RfIz:
+    """Resonate-and-fire after Izhikevich: the dynamics of Rf; spikes when the imaginary part reaches the threshold.
+
+    s[t] = im[t] >= (vth_mant << state_exp);  then re[t] = 0, im[t] = (vth_mant << state_exp) - 1
+    State: u = re, v = im. Source: lava-nc 0.10.0 `PyRF_IZModelFixed`.
+    """
+
+    sin: int
+    cos: int
+    vth_mant: int
+    state_exp: int = fixedpoint.ACTIVATION_SHIFT
+
+    def __post_init__(self) -> None:
+        _check_resonator("RfIz", self)
+
+
+NeuronSpec = Input | Lif | Or | Readout | Delta | SigmaDelta | Sigma | Rf | RfIz
+
+RESONATORS = (Rf, RfIz)
+"""Neurons with two input ports, "re" and "im"."""
+
+GRADED = (Delta, SigmaDelta, Sigma)
+"""Neurons that send integers; legal only in a Graph whose `messages` are "graded"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +283,36 @@ FloatNeuronSpec = FloatLif
 def is_spiking(neuron: NeuronSpec) -> bool:
     """True where the population emits 0/1 spikes (Input counts when it carries no graded messages)."""
     match neuron:
-        case Lif() | Or():
+        case Lif() | Or() | Rf() | RfIz():
             return True
         case Input():
             return neuron.message_bits == 0
-        case Readout():
+        case Readout() | Delta() | SigmaDelta() | Sigma():
             return False
+
+
+def message_limit(neuron: NeuronSpec) -> int:
+    """Largest magnitude of one message: 1 for spikes, 2**(bits - 1) for a graded input, 2**31 for sigma-delta."""
+    match neuron:
+        case Input():
+            return 1 << max(neuron.message_bits - 1, 0)
+        case Lif() | Or() | Rf() | RfIz():
+            return 1
+        case Readout() | Delta() | SigmaDelta() | Sigma():
+            return 1 << 31
+
+
+def bias_of(neuron: NeuronSpec) -> npt.NDArray[np.int32] | None:
+    """The bias array of a neuron that has one, unscaled."""
+    match neuron:
+        case Lif():
+            return neuron.bias_mant
+        case Readout() | SigmaDelta():
+            return neuron.bias
+        case Input() | Or() | Delta() | Sigma() | Rf() | RfIz():
+            return None
+
+
+def has_states(neuron: NeuronSpec) -> bool:
+    """True where the neuron keeps the two state variables that a Trace records as u and v."""
+    return isinstance(neuron, Lif | Delta | SigmaDelta | Sigma | Rf | RfIz)

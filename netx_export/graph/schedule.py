@@ -13,8 +13,9 @@ class Schedule:
 
     Hardware steps count from 0. With `aligned` timing a population at depth d works on step t of sample b in hardware
     step b*steps + t + d and resets its state at the start of each sample; before that it warms up, after the last
-    sample it drains. The run lasts until the deepest population has finished. With `as_given` timing there is one
-    sample, no reset, and everything from step 0 on belongs to it.
+    sample it drains. The run lasts until the deepest population has finished. With `as_given` timing
+    every sample is a run of its own that starts from rest (states zero, nothing under way), and everything from its
+    first step on belongs to it; the runs are recorded one behind the other.
     """
 
     steps: int

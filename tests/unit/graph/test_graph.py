@@ -186,8 +186,8 @@ def test_upsampling_convolutions_cannot_reach_the_wrap() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Lif(vth_mant=1 << 17), "vth_mant is 131072, the limit is 0..131071"),
-        (lambda: Lif(vth_mant=1, du=4096), "du is 4096"),
+        (lambda: Lif(vth_mant=(1 << 17) + 1), "vth_mant is 131073, the limit is 0..131072"),
+        (lambda: Lif(vth_mant=1, du=4096), "du is 4096, the limit is -1..4095"),
         (lambda: Lif(vth_mant=1, dv=-1), "dv is -1"),
         (lambda: Lif(vth_mant=1, bias_exp=8), "bias_exp is 8, the limit is 0..7"),
         (lambda: Lif(vth_mant=1, bias_mant=np.array([4096])), "the limit is -4096..4095"),
@@ -195,10 +195,10 @@ def test_upsampling_convolutions_cannot_reach_the_wrap() -> None:
         (lambda: Lif(vth_mant=1, bias_mant=np.zeros((2, 2))), "has 2 axes"),
         (lambda: Readout(bias=np.zeros((2, 2))), "has 2 axes"),
         (lambda: Readout(bias=np.array([1 << 40])), "use a larger exponent"),
-        (lambda: Input(message_bits=17), "message_bits is 17, the limit is 0..16"),
+        (lambda: Input(message_bits=33), "message_bits is 33, the limit is 0..32"),
         (lambda: Kernel(mantissa=np.array([128])), "the limit is -128..127"),
         (lambda: Kernel(mantissa=np.zeros((0, 2))), "is empty"),
-        (lambda: ones(1, exponent=8), "exponent is 8, the limit is 0..7"),
+        (lambda: ones(1, exponent=8), "exponent is 8, the limit is -8..7"),
         (lambda: Conv(kernel=ones(1, 1)), "give \\(C_out, C_in/groups, kh, kw\\)"),
         (lambda: conv(1, 1, stride=(0, 1)), "stride is \\(0, 1\\)"),
         (lambda: conv(3, 1, groups=2), "must divide the 3 output channels"),

@@ -47,7 +47,6 @@ ZEROS = np.zeros((5, 1, 2, 3, 4), np.uint8)
         (network(inputs=2), {"in0": ZEROS}, "'in1' is missing"),
         (network(), {"other": ZEROS}, "'other' does not exist; the network reads in0"),
         (network(inputs=2), {"in0": ZEROS, "in1": ZEROS[:3]}, r"disagree on \(T,B\)"),
-        (network(timing="as_given"), np.zeros((5, 2, 2, 3, 4)), "one continuous recording"),
     ],
 )
 def test_inputs_that_do_not_fit(graph: Graph, inputs: Any, message: str) -> None:
