@@ -48,19 +48,21 @@ class QuantisedTwin(nn.Module):
     """The integers of `graph` in torch: forward (T,B,C,H,W) -> population id -> (T,B,C,H,W).
 
     Spikes come as uint8, readouts as int32. At `aligned` timing delays only balance the pipeline and do not appear
-    here; at `as_given` timing they are part of the network: row t of a population is hardware step t, B must be 1.
+    here; at `as_given` timing they are part of the network: row t of a population is hardware step t of its sample.
     Arithmetic is Lava's (netx_export.graph.fixedpoint), 24-bit wraps, saturation and strict threshold included.
-    Raises RunError for inputs that do not fit the network.
+    Networks of Lif, Or and Readout over Conv, Dense and OneToOne: what this project's own modules become. Others, which
+    only files bring, run on the `fast` backend. Raises RunError for such a network and for inputs that do not fit.
     """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
+        _check_supported(graph)
         self.graph = graph
         # A kernel that several projections share is one buffer, as it is one array in the graph.
         names: dict[int, str] = {}
         self._weight_names: list[str] = []
         for projection in graph.projections:
-            kernel = projection.synapse.kernel
+            kernel = _weighted(projection).kernel
             if id(kernel) not in names:
                 names[id(kernel)] = f"kernel{len(names)}"
                 self.register_buffer(names[id(kernel)], _exact_weights(graph, kernel), persistent=False)
@@ -135,10 +137,6 @@ class QuantisedTwin(nn.Module):
         lengths = {tuple(array.shape[:2]) for array in checked.values()}
         if len(lengths) > 1:
             raise RunError(f"The inputs disagree on (T,B): {sorted(lengths)}; all inputs run for the same steps.")
-        if self.graph.timing == "as_given" and lengths.pop()[1] != 1:
-            raise RunError(
-                "A network with timing 'as_given' runs one continuous recording; give inputs (T,1,C,H,W), one call each."
-            )
         return checked
 
     def _current(self, population: Population, sent: Mapping[str, Tensor]) -> Tensor:
@@ -166,8 +164,39 @@ class QuantisedTwin(nn.Module):
                 return (a_in > 0).to(torch.uint8)
             case Readout():
                 return a_in.add_(self.get_buffer(self._bias_names[population.id]))
-            case Input():
-                raise RunError(f"Population {population.id!r} is an input; it receives from the host only.")
+            case other:
+                raise RunError(f"Population {population.id!r} is a {type(other).__name__}; the twin cannot compute it.")
+
+
+def _check_supported(graph: Graph) -> None:
+    for population in graph.populations:
+        neuron = population.neuron
+        if not isinstance(neuron, Input | Lif | Or | Readout) or (isinstance(neuron, Lif) and neuron.reset_interval):
+            kind = "Lif with reset_interval" if isinstance(neuron, Lif) else type(neuron).__name__
+            raise RunError(
+                f"Population {population.id!r} is a {kind}, which the torch twin does not compute; run the network on "
+                "backend 'fast'."
+            )
+    for projection in graph.projections:
+        _weighted(projection)
+        if projection.delays is not None or graph.is_recurrent(projection):
+            what = "is recurrent" if graph.is_recurrent(projection) else "has delays per axon or synapse"
+            raise RunError(
+                f"Projection {projection.label} {what}, which the torch twin does not compute; run the network on "
+                "backend 'fast'."
+            )
+
+
+def _weighted(projection: Projection) -> Conv | Dense | OneToOne:
+    """The synapse of a projection that the twin computes."""
+    synapse = projection.synapse
+    if isinstance(synapse, Conv | Dense | OneToOne) and synapse.kernel.exponent >= 0:
+        return synapse
+    kind = type(synapse).__name__ + (" with a negative exponent" if isinstance(synapse, Dense) else "")
+    raise RunError(
+        f"Projection {projection.label} is a {kind}, which the torch twin does not compute; run the network on "
+        "backend 'fast'."
+    )
 
 
 def lif_steps(neuron: Lif, bias: Tensor, a_in: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -219,7 +248,7 @@ def _bias(population: Population) -> Tensor | None:
             bias = fx.scale_bias(neuron.bias_mant, neuron.bias_exp)
         case Readout() as neuron:
             bias = neuron.bias
-        case Input() | Or():
+        case _:
             return None
     found = torch.tensor(bias, dtype=torch.int32)
     return found.reshape(-1, 1, 1) if found.ndim == 1 else found
@@ -239,7 +268,7 @@ def _exact_weights(graph: Graph, kernel: Kernel) -> Tensor:
     worst = max(
         accumulator_bound(p.synapse, _message_max(graph.by_id[p.src])) >> kernel.exponent
         for p in graph.projections
-        if p.synapse.kernel is kernel
+        if _weighted(p).kernel is kernel
     )
     if worst >= FLOAT64_EXACT:
         raise RunError(f"A kernel can reach {worst}, the limit is 2**53; use narrower messages.")
@@ -251,7 +280,7 @@ def _project(
     projection: Projection, source: Population, target: Population, weight: Tensor, messages: Tensor
 ) -> Tensor:
     """Current int32 (T,B,C,H,W) of one projection in the step in which its messages are sent."""
-    synapse = projection.synapse
+    synapse = _weighted(projection)
     if projection.src_channels is not None:
         messages = messages[:, :, slice(*projection.src_channels)]
     steps, samples = messages.shape[:2]

@@ -5,6 +5,7 @@ This is the proof that pipelined equals synchronous: on `aligned` networks the t
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,20 @@ from hypothesis import given
 import lava_runtime
 from lava_runtime import Probes
 from netx_export.errors import RunError
-from netx_export.graph import Conv, Dense, Graph, Input, Kernel, Lif, Population, Projection
+from netx_export.graph import (
+    Conv,
+    Dense,
+    Graph,
+    Input,
+    Kernel,
+    Lif,
+    NeuronSpec,
+    Population,
+    Projection,
+    Rf,
+    SynapseSpec,
+    Wire,
+)
 from tests.equality.agreement import TALLIES, Tally, interpreted, reproducible
 from tests.reference import ReferenceRun
 from tests.strategies import Case, cases, draw_case
@@ -138,8 +152,49 @@ def test_two_inputs_must_be_named_and_agree() -> None:
         twin({"in0": first, "in1": second[:1]})
 
 
-def test_given_delays_take_one_recording() -> None:
+def test_with_given_delays_every_sample_starts_from_rest() -> None:
     graph = _small()
     given_timing = Graph(populations=graph.populations, projections=graph.projections, timing="as_given", steps=2)
-    with pytest.raises(RunError, match=r"timing 'as_given' runs one continuous recording; give inputs \(T,1,C,H,W\)"):
-        QuantisedTwin(given_timing)(torch.ones(2, 3, 1, 2, 2))
+    twin = QuantisedTwin(given_timing)
+    samples = torch.from_numpy(np.random.default_rng(5).integers(0, 2, (4, 3, 1, 2, 2)))
+    together = twin(samples)
+    for b in range(3):
+        for name, alone in twin(samples[:, b : b + 1]).items():
+            assert torch.equal(together[name][:, b : b + 1], alone)
+
+
+@pytest.mark.parametrize(
+    ("neuron", "synapse", "message"),
+    [
+        (Rf(sin=1, cos=4000, vth_mant=1), None, "'out' is a Rf, which the torch twin does not compute; run .* 'fast'"),
+        (Lif(vth_mant=1, reset_interval=3), None, "'out' is a Lif with reset_interval"),
+        (None, Dense(kernel=Kernel(mantissa=np.ones((4, 4)), exponent=-1)), "is a Dense with a negative exponent"),
+        (None, Wire(), "is a Wire, which the torch twin does not compute"),
+    ],
+)
+def test_what_only_files_bring_is_refused(neuron: NeuronSpec | None, synapse: SynapseSpec | None, message: str) -> None:
+    shape = (4, 1, 1)
+    graph = Graph(
+        populations=(
+            Population(id="in", shape=shape, neuron=Input()),
+            Population(id="out", shape=shape, neuron=neuron or Lif(vth_mant=1)),
+        ),
+        projections=(
+            Projection(
+                src="in",
+                dst="out",
+                synapse=synapse or Dense(kernel=Kernel(mantissa=np.ones((4, 4)))),
+                port="re" if isinstance(neuron, Rf) else "",
+            ),
+        ),
+        timing="as_given",
+    )
+    with pytest.raises(RunError, match=message):
+        QuantisedTwin(graph)
+
+
+def test_delays_per_axon_are_refused() -> None:
+    graph = _small()
+    late = tuple(dataclasses.replace(p, delays=np.ones(graph.by_id[p.src].shape)) for p in graph.projections)
+    with pytest.raises(RunError, match="has delays per axon or synapse, which the torch twin does not compute"):
+        QuantisedTwin(dataclasses.replace(graph, projections=late, timing="as_given"))
