@@ -1,7 +1,7 @@
 """Which source neurons reach a box of a target population, and through how many synapses: exact, borders counted.
 
-The fan-out of every synapse Basalt has is a product of one factor per axis, so a core's share of a projection is
-three short vectors and never a matrix of synapses.
+The fan-out of nearly every synapse Basalt has is a product of one factor per axis, so a core's share of a projection is
+three short vectors and never a matrix of synapses. Only a Sparse projection takes one number per source neuron.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from netx_export.graph import Conv, Dense, OneToOne, Population, Projection, Shape
+from netx_export.graph import Conv, ConvTranspose, Dense, OneToOne, Population, Projection, Shape, Sparse, Wire
 
 Span = tuple[int, int]
 """(start, stop) along one axis."""
@@ -41,11 +41,15 @@ def intersect(a: Box, b: Box) -> Box | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reach:
-    """Fan-out of source neuron (c,y,x) into the box: channels[c] * rows[y] * columns[x]."""
+    """Fan-out of source neuron (c,y,x) into the box: channels[c] * rows[y] * columns[x], or table[c,y,x] where given.
+
+    With a `table` the three vectors are its sums over the other two axes.
+    """
 
     channels: IntVector
     rows: IntVector
     columns: IntVector
+    table: IntVector | None = None
 
     @property
     def bounds(self) -> Box | None:
@@ -60,10 +64,14 @@ class Reach:
 
     def synapses(self) -> int:
         """Synapses into the box."""
+        if self.table is not None:
+            return int(self.table.sum())
         return int(self.channels.sum()) * int(self.rows.sum()) * int(self.columns.sum())
 
     def count_operations(self, spikes: npt.NDArray[np.int64]) -> int:
         """sum of spikes[c,y,x] * fan-out[c,y,x] for (C,H,W) spike counts: synaptic operations in the box."""
+        if self.table is not None:
+            return int((spikes * self.table).sum())
         box = self.bounds
         if box is None:
             return 0
@@ -73,18 +81,35 @@ class Reach:
     def mask(self, box: Box) -> npt.NDArray[np.bool_]:
         """Which source neurons of `box` have at least one synapse into the target box."""
         c, y, x = (slice(*span) for span in box)
+        if self.table is not None:
+            return np.asarray(self.table[c, y, x] > 0)
         return np.asarray(
             (self.channels[c] > 0)[:, None, None]
             & (self.rows[y] > 0)[None, :, None]
             & (self.columns[x] > 0)[None, None, :]
         )
 
+    def same_neurons(self, other: Reach) -> bool:
+        """True where both reach their boxes from the same source neurons."""
+        if self.table is not None or other.table is not None:
+            whole = whole_box((self.channels.size, self.rows.size, self.columns.size))
+            return bool(np.array_equal(self.mask(whole), other.mask(whole)))
+        return all(
+            bool(np.array_equal(mine > 0, theirs > 0))
+            for mine, theirs in (
+                (self.channels, other.channels),
+                (self.rows, other.rows),
+                (self.columns, other.columns),
+            )
+        )
+
 
 def reach(projection: Projection, source: Population, target: Population, box: Box) -> Reach:
-    """The share of `projection` that ends in `box` of `target`."""
+    """The share of `projection` that ends in `box` of `target`; nothing of a Wire, which has no synapses."""
     shape = projection.source_shape(source)
     channels, rows, columns = box
     synapse = projection.synapse
+    table: IntVector | None = None
     match synapse:
         case Conv():
             mantissa = synapse.kernel.mantissa
@@ -102,23 +127,48 @@ def reach(projection: Projection, source: Population, target: Population, box: B
             ]
             per_group = _conv_channels(mantissa.shape[0], mantissa.shape[1], synapse.groups, channels)
             factors = (per_group, along[0], along[1])
+        case ConvTranspose():
+            mantissa = synapse.kernel.mantissa
+            along = [
+                _transposed_axis(
+                    shape[1 + axis],
+                    mantissa.shape[2 + axis],
+                    synapse.stride[axis],
+                    synapse.padding[axis],
+                    synapse.dilation[axis],
+                    span,
+                )
+                for axis, span in enumerate((rows, columns))
+            ]
+            outputs = mantissa.shape[1] * synapse.groups
+            per_group = _conv_channels(outputs, mantissa.shape[0] // synapse.groups, synapse.groups, channels)
+            factors = (per_group, along[0], along[1])
         case Dense():
             factors = (
                 np.full(shape[0], box_size(box), np.int64),
                 np.ones(shape[1], np.int64),
                 np.ones(shape[2], np.int64),
             )
+        case Sparse():
+            table = _sparse_table(synapse, shape, target.shape, box)
+            factors = (table.sum((1, 2)), table.sum((0, 2)), table.sum((0, 1)))
         case OneToOne():
             factors = (
                 _inside(shape[0], channels),
                 _inside(shape[1], rows),
                 _inside(shape[2], columns),
             )
+        case Wire():
+            factors = (np.zeros(shape[0], np.int64), np.zeros(shape[1], np.int64), np.zeros(shape[2], np.int64))
     if projection.src_channels is not None:
+        section = slice(*projection.src_channels)
         everywhere = np.zeros(source.shape[0], np.int64)
-        everywhere[slice(*projection.src_channels)] = factors[0]
+        everywhere[section] = factors[0]
         factors = (everywhere, factors[1], factors[2])
-    return Reach(channels=factors[0], rows=factors[1], columns=factors[2])
+        if table is not None:
+            inner, table = table, np.zeros(source.shape, np.int64)
+            table[section] = inner
+    return Reach(channels=factors[0], rows=factors[1], columns=factors[2], table=table)
 
 
 def _inside(extent: int, span: Span) -> IntVector:
@@ -145,5 +195,25 @@ def _conv_channels(outputs: int, inputs_per_group: int, groups: int, span: Span)
     """How many output channels in span read each source channel."""
     group = np.arange(*span) // (outputs // groups)
     found = np.repeat(np.bincount(group, minlength=groups), inputs_per_group).astype(np.int64)
+    found.setflags(write=False)
+    return found
+
+
+@lru_cache(maxsize=1 << 16)
+def _transposed_axis(extent: int, taps: int, stride: int, padding: int, dilation: int, span: Span) -> IntVector:
+    """How many taps along one axis carry each source position into span."""
+    output = np.arange(extent)[:, None] * stride - padding + np.arange(taps) * dilation
+    found = ((output >= span[0]) & (output < span[1])).sum(axis=1).astype(np.int64)
+    found.setflags(write=False)
+    return found
+
+
+@lru_cache(maxsize=1 << 12)
+def _sparse_table(synapse: Sparse, source: Shape, target: Shape, box: Box) -> IntVector:
+    """Synapses of each source neuron (C,H,W) into the box."""
+    inside = np.ones(len(synapse.rows), bool)
+    for index, (start, stop) in zip(np.unravel_index(synapse.rows, target), box, strict=True):
+        inside &= (index >= start) & (index < stop)
+    found = np.bincount(synapse.columns[inside], minlength=int(np.prod(source))).reshape(source).astype(np.int64)
     found.setflags(write=False)
     return found

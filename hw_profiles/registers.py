@@ -66,17 +66,9 @@ def reaches_by_source(graph: Graph, population: Population, box: Box) -> dict[st
     for projection in graph.incoming[population.id]:
         one = reach(projection, graph.by_id[projection.src], population, box)
         others = found.setdefault(projection.src, [])
-        if one.bounds is not None and not any(_same_neurons(one, other) for other in others):
+        if one.bounds is not None and not any(one.same_neurons(other) for other in others):
             others.append(one)
     return found
-
-
-def _same_neurons(a: Reach, b: Reach) -> bool:
-    return (
-        bool(np.array_equal(a.channels > 0, b.channels > 0))
-        and bool(np.array_equal(a.rows > 0, b.rows > 0))
-        and bool(np.array_equal(a.columns > 0, b.columns > 0))
-    )
 
 
 def senders(
@@ -88,7 +80,7 @@ def senders(
     """
     if not reaches:
         return np.zeros(len(bounds), np.int64)
-    if weights is None and len(reaches) == 1:
+    if weights is None and len(reaches) == 1 and reaches[0].table is None:
         product = np.ones(len(bounds), np.int64)
         for axis, factor in enumerate((reaches[0].channels, reaches[0].rows, reaches[0].columns)):
             total = np.concatenate(([0], np.cumsum(factor > 0)))
