@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from netx_export.errors import ExportError
 from netx_export.float_graph import FloatArray, FloatGraph
 from netx_export.graph import Graph
 from netx_export.passes.balance_delays import BalanceDelays
@@ -53,7 +54,10 @@ def export(
 ) -> Graph:
     """Trace the torch `module` on `example` and make it an integer Graph with balanced delays.
 
+    A network of lava-dl's SLAYER blocks keeps the timing it was trained with (`as_given`): see `export_slayer`.
+
     example     (T,B,C,H,W), or (B,C,H,W) for modules called step by step; (T,B,N) or (B,N) for linear networks.
+                SLAYER networks take (B,C,H,W,T) or (B,C,T), as in training.
     steps       T of one sample; by default that of the example.
     relays      insert relay populations where a skip needs a delay beyond 62 steps, instead of refusing.
     meta        provenance, kept in the graph: versions, command line, task.
@@ -64,6 +68,11 @@ def export(
     Raises ExportError or NotBinaryError for what has no spiking form, QuantisationError for numbers that do not fit; each
     names the module, the value, the limit and the remedy. Needs torch.
     """
+    # Torch is needed to trace only: everything else that deals with graphs works without it.
+    from netx_export.slayer.tracer import export_slayer, holds_blocks
+
+    if holds_blocks(module):
+        return export_slayer(module, example, steps=steps, meta=meta, input_bits=input_bits)
     return export_with_stages(
         module,
         example,
@@ -88,9 +97,14 @@ def export_with_stages(
     rounding: Rounding = "maximum",
 ) -> Export:
     """As `export`, with the float stages for verification."""
-    # Torch is needed to trace only: everything else that deals with graphs works without it.
     from netx_export import tracer
+    from netx_export.slayer.tracer import holds_blocks
 
+    if holds_blocks(module):
+        raise ExportError(
+            f"{type(module).__name__} holds SLAYER blocks, whose arithmetic is integer from the start: it has no float stages. "
+            "Use export."
+        )
     comparison = SameFunction(inputs=_samples(example), expected=tracer.record(module, example)) if check else None
     pipeline = Pipeline(check=comparison)
     traced = pipeline.start(TRACED, tracer.trace(module, example, input_bits=input_bits))

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("netx_export", "training", "lava_runtime", "hw_profiles")
 
 TORCH_MODULES = {
+    "netx_export/slayer/tracer.py",
     "netx_export/tracer.py",
     "netx_export/tracer_arguments.py",
     "netx_export/tracer_example.py",
