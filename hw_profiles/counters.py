@@ -4,6 +4,7 @@ spikes_in         messages that arrive; a spike is one message to each core wher
 axon_out          messages that leave
 syn_ops           synaptic operations: spikes times the synapses they reach on this core
 dendrite_updates  neurons times steps times samples
+A graded message that is not zero counts as a spike does, whatever its value.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hw_profiles.links import LinkLoads
 from hw_profiles.mapping import Mapping
 from hw_profiles.reach import reach, whole_box
-from hw_profiles.registers import reaches_by_source, senders
-from hw_profiles.slices import box_bounds
+from hw_profiles.tally import STEP_NAMES, TOTAL_NAMES, Tally, Wiring
 from lava_runtime.trace import Trace
-from netx_export.graph import Conv, Dense, Graph, Input, Projection, is_spiking
+from netx_export.errors import RunError
+from netx_export.graph import Conv, ConvTranspose, Dense, Graph, Projection, Sparse, Wire, is_spiking
 
 Counts = npt.NDArray[np.int64]
 
@@ -27,7 +29,7 @@ Counts = npt.NDArray[np.int64]
 class Counters:
     """Totals of one run: arrays over cores, dictionaries over populations. Divide by `samples` for one inference.
 
-    `graded_ops` are the synaptic operations caused by graded input messages, a part of `syn_ops`. `active_updates` are
+    `graded_ops` are the synaptic operations caused by graded messages, a part of `syn_ops`. `active_updates` are
     updates of neurons that spiked. `host_messages` came from the network's inputs and are a part of `spikes_in`.
     `within_tile`, `hops_ew`, `hops_ns` and `chip_crossings` belong to the messages a core sends to other cores.
     """
@@ -49,86 +51,62 @@ class Counters:
     """Populations on each core."""
     by_slice: dict[str, Counts]
     """The same counters over the slices of the mapping, in their order; for sums over populations."""
+    by_projection: Counts
+    """Synaptic operations of each projection of the graph, in its order."""
+    by_route: dict[tuple[str, str], dict[str, int]]
+    """Messages, and the hops they take, of each pair (source, target) of populations."""
+    links: LinkLoads | None
+    """Messages on every link of the mesh, N = 1; None without a mesh."""
 
 
-_NAMES = (
-    "spikes_in",
-    "axon_out",
-    "syn_ops",
-    "graded_ops",
-    "dendrite_updates",
-    "active_updates",
-    "host_messages",
-    "within_tile",
-    "hops_ew",
-    "hops_ns",
-    "chip_crossings",
-)
+_NAMES = (*STEP_NAMES, *TOTAL_NAMES, "dendrite_updates")
 
 
-def count(trace: Trace, mapping: Mapping) -> Counters:
-    """Per-core counters of `trace` on `mapping`; RunError where the trace belongs to another network."""
+def count(trace: Trace, mapping: Mapping, wiring: Wiring | None = None) -> Counters:
+    """Per-core counters of `trace` on `mapping`; RunError where the trace belongs to another network.
+
+    `wiring` is the mapping's, where it was worked out before.
+    """
     graph = mapping.graph
     trace.check_graph(graph)
-    slices = mapping.slices
-    tally = {name: np.zeros(len(slices), np.int64) for name in _NAMES}
-    numbers = {p.id: [k for k, s in enumerate(slices) if s.population == p.id] for p in graph.populations}
-    bounds = {name: box_bounds([slices[k].box for k in found]) for name, found in numbers.items()}
+    check_counts(trace, graph)
+    tally = Tally(wiring=wiring or Wiring.of(mapping), steps=1)
+    for name, counts in trace.spike_counts.items():
+        tally.add(name, counts[None], 0)
+    by_slice = {name: counts[:, 0] for name, counts in tally.per_step.items()} | tally.totals
     updates = trace.schedule.steps * trace.schedule.samples
-    core = np.array([s.core for s in slices], np.int64)
-
-    for k, entry in enumerate(slices):
-        target = graph.by_id[entry.population]
-        tally["dendrite_updates"][k] = entry.size * updates
-        c, y, x = (slice(*span) for span in entry.box)
-        if target.id in trace.spike_counts:
-            tally["active_updates"][k] = trace.spike_counts[target.id][c, y, x].sum()
-        for projection in graph.incoming[target.id]:
-            source = graph.by_id[projection.src]
-            operations = reach(projection, source, target, entry.box).count_operations(trace.spike_counts[source.id])
-            tally["syn_ops"][k] += operations
-            if not is_spiking(source.neuron):
-                tally["graded_ops"][k] += operations
-        for name, reaches in reaches_by_source(graph, target, entry.box).items():
-            counts = trace.spike_counts[name]
-            if isinstance(graph.by_id[name].neuron, Input):
-                arrived = int(senders(reaches, box_bounds([whole_box(graph.by_id[name].shape)]), counts)[0])
-                tally["host_messages"][k] += arrived
-            else:
-                sent = senders(reaches, bounds[name], counts)
-                arrived = int(sent.sum())
-                _add_routes(tally, mapping, core, np.array(numbers[name], np.int64), k, sent)
-            tally["spikes_in"][k] += arrived
-
-    per_core = {name: np.zeros(mapping.cores, np.int64) for name in _NAMES}
-    for name, values in tally.items():
-        np.add.at(per_core[name], core, values)
+    by_slice["dendrite_updates"] = np.array([entry.size * updates for entry in mapping.slices], np.int64)
     population_of: list[list[str]] = [[] for _ in range(mapping.cores)]
-    for entry in slices:
+    for entry in mapping.slices:
         if entry.population not in population_of[entry.core]:
             population_of[entry.core].append(entry.population)
     return Counters(
         samples=trace.schedule.samples,
         steps=trace.schedule.steps,
         population_of=tuple(tuple(names) for names in population_of),
-        by_slice=tally,
-        **per_core,
+        by_slice=by_slice,
+        by_projection=tally.by_projection,
+        by_route=tally.by_route,
+        links=None if tally.links is None else tally.links.loads(),
+        **{name: by_core(by_slice[name], mapping) for name in _NAMES},
     )
 
 
-def _add_routes(
-    tally: dict[str, Counts], mapping: Mapping, core: Counts, sources: Counts, target: int, sent: Counts
-) -> None:
-    """Credit messages and the hops they take to the slices that send them."""
-    tally["axon_out"][sources] += sent
-    if mapping.placement is None:
-        return
-    start, end = core[sources], np.full(len(sources), core[target], np.int64)
-    east_west, north_south, crossings = mapping.placement.hops(start, end)
-    tally["hops_ew"][sources] += sent * east_west
-    tally["hops_ns"][sources] += sent * north_south
-    tally["chip_crossings"][sources] += sent * crossings
-    tally["within_tile"][sources] += sent * mapping.placement.same_tile(start, end)
+def by_core(values: npt.NDArray[np.int64], mapping: Mapping) -> Counts:
+    """(slices, ...) summed over the slices of each core."""
+    found = np.zeros((mapping.cores, *values.shape[1:]), np.int64)
+    np.add.at(found, np.array([entry.core for entry in mapping.slices], np.int64), values)
+    return found
+
+
+def check_counts(trace: Trace, graph: Graph) -> None:
+    """RunError naming a population that sends and whose spikes the trace did not count."""
+    for projection in graph.projections:
+        if projection.src not in trace.spike_counts:
+            raise RunError(
+                f"The trace holds no spike counts of population {projection.src!r}, which sends to {projection.dst!r}; "
+                "run the network again."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,13 +153,19 @@ def count_arithmetic(trace: Trace, graph: Graph) -> tuple[ArithmeticCounts, ...]
 
 
 def dense_operations(projection: Projection, graph: Graph) -> int:
-    """FL of one step: H_out * W_out * C_out * (C_in / groups) * k_h * k_w, padding counted; N_out * N_in when dense."""
-    mantissa = projection.synapse.kernel.mantissa
-    target = graph.by_id[projection.dst]
-    match projection.synapse:
+    """FL of one step: H_out * W_out * C_out * (C_in / groups) * k_h * k_w, padding counted; N_out * N_in when dense.
+
+    A transposed convolution counts H_in * W_in positions, a sparse projection its synapses, a wire nothing.
+    """
+    synapse, source, target = projection.synapse, graph.by_id[projection.src], graph.by_id[projection.dst]
+    match synapse:
         case Conv():
-            return target.shape[1] * target.shape[2] * int(mantissa.size)
-        case Dense():
-            return int(mantissa.size)
+            return target.shape[1] * target.shape[2] * int(synapse.kernel.mantissa.size)
+        case ConvTranspose():
+            return source.shape[1] * source.shape[2] * int(synapse.kernel.mantissa.size)
+        case Dense() | Sparse():
+            return int(synapse.kernel.mantissa.size)
+        case Wire():
+            return 0
         case _:
             return target.size
