@@ -60,12 +60,8 @@ def block_kind(module: object) -> str | None:
     return None
 
 
-def read_block(module: Any, path: str) -> Block:
-    """`module`, a SLAYER block that ran once, as integers.
-
-    Raises ExportError for what has no exact form on hardware, QuantisationError for numbers that are none; both name
-    the block and the remedy.
-    """
+def check_block(module: Any, path: str) -> str:
+    """The kind of a SLAYER block; ExportError for what needs no run to be refused."""
     kind = block_kind(module)
     if kind is None:
         raise ExportError(f"Module {path!r} ({type(module).__name__}) is no SLAYER block.")
@@ -78,10 +74,27 @@ def read_block(module: Any, path: str) -> Block:
     reason = _REFUSED.get(family) or _REFUSED.get(name)
     if reason is not None:
         raise ExportError(f"Block {path!r} is a {kind}: {reason}.")
-    if name == "Flatten":
-        return Block(path=path, kind=kind, flattens=True)
     if getattr(module, "count_log", False):
         raise ExportError(f"Block {path!r} has count_log=True and returns a pair; set it to False for the export.")
+    if getattr(getattr(getattr(module, "neuron", None), "delta", None), "cum_error", False):
+        raise ExportError(
+            f"Block {path!r} has cum_error=True, which NetX files cannot hold; train with cum_error=False."
+        )
+    if name in ("Pool", "Unpool"):
+        _check_tiles(module.synapse, path, name)
+    return kind
+
+
+def read_block(module: Any, path: str) -> Block:
+    """`module`, a SLAYER block that ran once, as integers.
+
+    Raises ExportError for what has no exact form on hardware, QuantisationError for numbers that are none; both name
+    the block and the remedy.
+    """
+    kind = check_block(module, path)
+    family, name = kind.split(".")
+    if name == "Flatten":
+        return Block(path=path, kind=kind, flattens=True)
     if name == "Input":
         return _read_input(module, path, kind)
     if name == "Affine":
@@ -240,12 +253,10 @@ def _check_tiles(synapse: Any, path: str, what: str) -> None:
 
 def _pool(synapse: Any, path: str) -> Conv:
     """One kernel for all channels, (1,1,kh,kw) here; the network repeats it for the channels that are there."""
-    _check_tiles(synapse, path, "Pool")
     return Conv(kernel=kernel_of(_weights(synapse, path), f"Block {path!r}: the weight"), stride=_pair(synapse.stride))
 
 
 def _unpool(synapse: Any, path: str) -> ConvTranspose:
-    _check_tiles(synapse, path, "Unpool")
     kernel = kernel_of(_weights(synapse, path), f"Block {path!r}: the weight")
     return ConvTranspose(kernel=kernel, stride=_pair(synapse.stride))
 

@@ -114,10 +114,6 @@ def _delta_units(neuron: Any, path: str, bias: npt.NDArray[np.float64]) -> tuple
         raise ExportError(
             f"Block {path!r} has a threshold of its own for every channel; a population shares one. Use shared_param=True."
         )
-    if neuron.delta.cum_error:
-        raise ExportError(
-            f"Block {path!r} has cum_error=True, which NetX files cannot hold; train with cum_error=False."
-        )
     both = np.concatenate([threshold[:1], bias.reshape(-1)])
     coarse = bool(np.all(both * WEIGHT_SCALE == np.rint(both * WEIGHT_SCALE)))
     scale = WEIGHT_SCALE if coarse else STATE_SCALE

@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from netx_export.errors import ExportError
 from netx_export.graph import Graph, Shape
-from netx_export.slayer.blocks import Block, block_kind, read_block
+from netx_export.slayer.blocks import Block, block_kind, check_block, read_block
 from netx_export.slayer.network import Network
 from netx_export.slayer.signals import Signal, added, concatenated, sliced, upsampled
 from netx_export.tracer_example import ExampleTracer, is_torch_layer
@@ -161,10 +161,13 @@ class _BlockTracer(ExampleTracer):
 
 def _trace_calls(module: nn.Module, example: torch.Tensor, network: Network) -> None:
     tracer = _BlockTracer(example)
-    with torch.inference_mode(False):
+    with torch.inference_mode(False), torch.no_grad():
         try:
             calls = tracer.trace(module)
         except USER_CODE_ERRORS as error:
+            for path, part in module.named_modules():
+                if block_kind(part):
+                    check_block(part, path)
             reached = f" The last thing reached was {tracer.running}." if tracer.running else ""
             raise ExportError(
                 f"{type(module).__name__} could not be traced: {type(error).__name__}: {error}.{reached} Keep logs and losses "
@@ -295,13 +298,12 @@ def _index(node: fx.Node, tracer: ExampleTracer, signals: dict[fx.Node, Signal],
     if not isinstance(source, fx.Node) or source not in signals:
         raise ExportError(f"{where} indexes by spikes; index by numbers.")
     index = index if isinstance(index, tuple) else (index,)
+    if Ellipsis in index:
+        place, axes = index.index(Ellipsis), tracer.values[source].ndim
+        index = (*index[:place], *[slice(None)] * (axes - len(index) + 1), *index[place + 1 :])
     wanted = index[1] if len(index) > 1 else slice(None)
     others = [part for place, part in enumerate(index) if place != 1]
-    if (
-        not isinstance(wanted, slice)
-        or wanted.step not in (None, 1)
-        or any(p not in (slice(None), Ellipsis) for p in others)
-    ):
+    if not isinstance(wanted, slice) or wanted.step not in (None, 1) or any(p != slice(None) for p in others):
         raise ExportError(f"{where} takes {index!r}; slice channels only, as in x[:, 2:6].")
     start, stop, _ = wanted.indices(signals[source].length)
     return sliced(signals[source], start, stop, where)
