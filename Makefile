@@ -27,14 +27,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt tools/find_python.sh
 	@set -e; python=$$(PYTHON="$(PYTHON)" tools/find_python.sh 3.10); \
 	echo "Installing into $(VENV) with $$python (torch and Lava: a few minutes, about 6 GB)"; \
 	"$$python" -m venv $(VENV)
-	@$(PY) -m pip install $(PIP_FLAGS) --editable '.[train,slayer,dev]'
+	@$(PY) -m pip install $(PIP_FLAGS) --editable '.[train,slayer,cluster,dev]'
 	@touch $@
 
 $(CORE_VENV)/.installed: pyproject.toml constraints.txt tools/find_python.sh
 	@set -e; python=$$(tools/find_python.sh $(CORE_VERSION)); \
 	echo "Installing the base into $(CORE_VENV) with $$python (neither torch nor Lava)"; \
 	"$$python" -m venv $(CORE_VENV)
-	@$(CORE_PY) -m pip install $(PIP_FLAGS) --editable '.[dev]'
+	@$(CORE_PY) -m pip install $(PIP_FLAGS) --editable '.[cluster,dev]'
 	@touch $@
 
 .PHONY: demo

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,14 +39,27 @@ def save_run(
 
     Raises RunError where the folder cannot be.
     """
+
+    with open_run(folder, graph, write_network=write_network) as found:
+        trace.save(folder / TRACE)
+        write_results(folder)
+        found.update({"backend": trace.backend, **facts})
+
+
+@contextmanager
+def open_run(folder: Path, graph: Graph, *, write_network: Callable[[Graph, Path], None]) -> Iterator[dict[str, Any]]:
+    """A run folder with its network, to be filled with `trace.h5` and results; yields the facts of run.json, to be set.
+
+    run.json is written when the block ends without an error. Raises RunError where the folder cannot be.
+    """
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FACTS).unlink(missing_ok=True)
     write_network(graph, folder / NETWORK)
-    trace.save(folder / TRACE)
-    write_results(folder)
+    facts: dict[str, Any] = {}
+    yield facts
     with replace_file(folder / FACTS) as temporary:
-        temporary.write_text(json.dumps({"backend": trace.backend, **facts}, indent=2, sort_keys=True) + "\n")
+        temporary.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
 
 
 def check_folder(folder: Path) -> None:

@@ -19,7 +19,8 @@ from netx_export.graph import Graph, Lif, Or, Readout, Schedule, schedule
 
 Array = npt.NDArray[Any]
 
-_FORMAT = 1
+FORMAT = 1
+"""Version of the trace file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +179,7 @@ class Trace:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trace as HDF5; the file appears only when it is whole."""
         with replace_file(path) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs["basalt_trace"] = _FORMAT
+            file.attrs["basalt_trace"] = FORMAT
             file.attrs["graph_digest"] = self.graph_digest
             file.attrs["backend"] = self.backend
             file.attrs["meta"] = json.dumps(dict(self.meta), sort_keys=True)
@@ -197,15 +198,15 @@ class Trace:
             for group_name in ("outputs", "spike_counts", "sample_spikes", "rasters", "u", "v"):
                 group = file.create_group(group_name, track_order=True)
                 for name, array in getattr(self, group_name).items():
-                    group.create_dataset(_link(name), data=array, compression="gzip", compression_opts=1)
+                    group.create_dataset(link_name(name), data=array, compression="gzip", compression_opts=1)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trace:
         """Read a trace written by `save`; RunError names a file that is no trace."""
         try:
             with h5py.File(path, "r") as file:
-                if file.attrs.get("basalt_trace") != _FORMAT:
-                    raise RunError(f"{path}: no trace of format {_FORMAT}; write it with run_lava.py.")
+                if file.attrs.get("basalt_trace") != FORMAT:
+                    raise RunError(f"{path}: no trace of format {FORMAT}; write it with run_lava.py.")
                 arrays = {
                     group: {unquote(name): dataset[()] for name, dataset in file[group].items()}
                     for group in ("outputs", "spike_counts", "sample_spikes", "rasters", "u", "v")
@@ -223,7 +224,7 @@ class Trace:
             raise RunError(f"{path}: cannot be read as a trace ({error}); run run_lava.py again.") from None
 
 
-def _link(name: str) -> str:
+def link_name(name: str) -> str:
     """`name` as one HDF5 link: there "/" parts groups and "." is the group itself."""
     return "%2E" if name == "." else quote(name, safe=" ")
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from netx_export.files import replace_file
 from training.config import DetectorTask
 from training.detection import CLASS_NAMES, Detections
 from training.sources import EvaluationSet
 from training.windows import Window
+
+Array = npt.NDArray[Any]
 
 
 def write_coco(folder: Path, windows: Sequence[Window], detections: Sequence[Detections], *, labelled: bool) -> None:
@@ -22,14 +25,33 @@ def write_coco(folder: Path, windows: Sequence[Window], detections: Sequence[Det
     Image ids count from 1 in the order of the windows; an image is named `<recording>@<end of window in us>`. Boxes are
     x, y, w, h in sensor pixels, category ids are class + 1.
     """
-    results = [
+    results = [entry for image, found in enumerate(detections, start=1) for entry in coco_results(image, found)]
+    _write(folder / "detections.json", results)
+    if labelled:
+        write_truth(folder, windows)
+
+
+def coco_results(image: int, found: Detections) -> list[dict[str, Any]]:
+    """The detections of one image as COCO results."""
+    return [
         {"image_id": image, "category_id": int(class_id) + 1, "bbox": _rounded(box), "score": round(float(score), 6)}
-        for image, found in enumerate(detections, start=1)
         for box, class_id, score in zip(found.boxes, found.class_ids, found.scores, strict=True)
     ]
-    _write(folder / "detections.json", results)
-    if not labelled:
-        return
+
+
+class _Truth(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def t_end_us(self) -> int: ...
+
+    @property
+    def boxes(self) -> Array: ...
+
+
+def write_truth(folder: Path, windows: Sequence[_Truth]) -> None:
+    """Write `truth.json`: the images, and the boxes in them, as COCO annotations."""
     annotations: list[dict[str, Any]] = []
     for image, window in enumerate(windows, start=1):
         for box in window.boxes:
@@ -67,21 +89,48 @@ def _write(path: Path, content: Any) -> None:
         temporary.write_text(json.dumps(content) + "\n")
 
 
-def write_frames(path: Path, data: EvaluationSet, task: DetectorTask, *, count: int = 6) -> None:
-    """Keep the event bins of a few windows for pictures: `images` (n,), `cubes` (n,T,C,H,W) without padding, `scale`.
+class FrameChoice:
+    """Which windows become pictures: from every recording in turn the window with most boxes.
 
-    From every recording in turn the window with most boxes, so that the pictures show different scenes.
+    Windows are added one by one in order; only candidates are kept.
     """
-    by_recording: dict[str, list[int]] = {}
-    for number in sorted(range(len(data.windows)), key=lambda number: -data.windows[number].boxes.size):
-        by_recording.setdefault(data.windows[number].name, []).append(number)
-    ranked = sorted((rank, number) for numbers in by_recording.values() for rank, number in enumerate(numbers))
-    order = [number for _, number in ranked[:count]]
+
+    def __init__(self, count: int = 6) -> None:
+        self._count, self._windows = count, 0
+        self._best: dict[str, list[tuple[int, int]]] = {}
+
+    def add(self, recording: str, boxes: int) -> None:
+        """The next window, of this recording and with so many boxes."""
+        if recording in self._best or len(self._best) < self._count:
+            best = sorted([*self._best.get(recording, []), (-boxes, self._windows)])
+            self._best[recording] = best[: self._count]
+        self._windows += 1
+
+    def chosen(self) -> list[int]:
+        """Numbers of the chosen windows, from 0: first the best of every recording, then the second ones, and so on."""
+        ranked = sorted((rank, number) for best in self._best.values() for rank, (_, number) in enumerate(best))
+        return [number for _, number in ranked[: self._count]]
+
+
+def write_frames(path: Path, data: EvaluationSet, task: DetectorTask, *, count: int = 6) -> None:
+    """`save_frames` of the windows that FrameChoice takes, so that the pictures show different scenes."""
+    choice = FrameChoice(count)
+    for window in data.windows:
+        choice.add(window.name, int(window.boxes.size))
+    order = choice.chosen()
+    save_frames(path, order, [data.windows[number].cube for number in order], task)
+
+
+def save_frames(path: Path, numbers: Sequence[int], cubes: Sequence[Array], task: DetectorTask) -> None:
+    """Keep event bins (T,C,H,W) for pictures: `images` (n,), `cubes` (n,T,C,H,W) without padding, `scale`.
+
+    `numbers` count windows from 0, images from 1.
+    """
     height, width = (-(-side // task.scale) for side in task.sensor)
     with replace_file(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(
             stream,
-            images=np.array([number + 1 for number in order]),
-            cubes=np.stack([data.windows[number].cube[..., :height, :width] for number in order]),
+            images=np.array([number + 1 for number in numbers]),
+            cubes=np.stack([cube[..., :height, :width] for cube in cubes]),
             scale=np.array(task.scale),
         )

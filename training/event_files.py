@@ -64,7 +64,7 @@ _LARGEST_TIME = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Header:
+class DatHeader:
     """Where the records of a DAT file start (byte offset), and the sensor (H, W) that it declares, if any."""
 
     data_offset: int
@@ -80,10 +80,10 @@ def read_dat(path: str | Path, *, sensor: tuple[int, int] | None = GEN1_SENSOR) 
     """
     path = Path(path)
     raw = _read_bytes(path)
-    header = _parse_header(path, raw)
+    header = parse_dat_header(path, raw)
     expected = _decode_records(path, raw, header)
-    _check_events(expected, header.sensor, f"{path}", "the header's Height x Width")
-    _check_events(expected, sensor, f"{path}", "the sensor")
+    check_events(expected, header.sensor, f"{path}", "the header's Height x Width")
+    check_events(expected, sensor, f"{path}", "the sensor")
     return _decode_with_expelliarmus(path, expected)
 
 
@@ -99,7 +99,7 @@ def write_dat(path: str | Path, events: Array, sensor: tuple[int, int] = GEN1_SE
             f"{path}: time {int(t.min() if t.min() < 0 else t.max())} us does not fit the format's 0..{_LARGEST_TIME}; "
             "subtract the recording's start or split it"
         )
-    _check_events(events, sensor, f"{path}", "the sensor")
+    check_events(events, sensor, f"{path}", "the sensor")
     records = np.empty((t.size, 2), dtype="<u4")
     records[:, 0] = t
     x, y, p = (events[name].astype(np.uint32) for name in ("x", "y", "p"))
@@ -204,7 +204,7 @@ def _read_bytes(path: Path) -> bytes:
         raise RecordingError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
 
 
-def _parse_header(path: Path, raw: bytes) -> _Header:
+def parse_dat_header(path: Path, raw: bytes) -> DatHeader:
     """Walk the `%` lines, then the event type and size bytes; every way to run off the end is an error."""
     if path.suffix != ".dat":
         raise RecordingError(f"{path}: the name ends in {path.suffix!r}; event files are named *_td.dat, rename it")
@@ -246,7 +246,7 @@ def _parse_header(path: Path, raw: bytes) -> _Header:
             f"{path}: the header has {next(iter(declared))} alone; give both Height and Width, or none"
         )
     sensor = (declared["Height"], declared["Width"]) if declared else None
-    return _Header(data_offset=offset + 2, sensor=sensor)
+    return DatHeader(data_offset=offset + 2, sensor=sensor)
 
 
 def _header_number(path: Path, name: str, words: list[bytes], offset: int) -> int:
@@ -258,7 +258,7 @@ def _header_number(path: Path, name: str, words: list[bytes], offset: int) -> in
     return int(text)
 
 
-def _decode_records(path: Path, raw: bytes, header: _Header) -> Array:
+def _decode_records(path: Path, raw: bytes, header: DatHeader) -> Array:
     body = len(raw) - header.data_offset
     if body % _EVENT_BYTES:
         raise RecordingError(
@@ -274,14 +274,28 @@ def _decode_records(path: Path, raw: bytes, header: _Header) -> Array:
     return events
 
 
-def _check_events(events: Array, sensor: tuple[int, int] | None, name: str, source: str) -> None:
+def check_events(
+    events: Array,
+    sensor: tuple[int, int] | None,
+    name: str,
+    source: str,
+    *,
+    before: int = 0,
+    last_us: int | None = None,
+) -> None:
+    """RecordingError unless events are there, ascend in time, and lie within the sensor (H, W) that `source` names.
+
+    For a piece of a recording: `before` events of it came earlier, the last one at `last_us`.
+    """
     if events.size == 0:
         raise RecordingError(f"{name}: holds no events; give a recording with at least one")
-    back = np.flatnonzero(np.diff(events["t"]) < 0)
+    earlier = events["t"][:1] if last_us is None else np.array([last_us])
+    back = np.flatnonzero(np.diff(events["t"], prepend=earlier) < 0)
     if back.size:
-        index = int(back[0]) + 1
+        index = int(back[0])
+        previous = events["t"][index - 1] if index else last_us
         raise RecordingError(
-            f"{name}: unsorted, event {index} has time {events['t'][index]} us after {events['t'][index - 1]} us; "
+            f"{name}: unsorted, event {before + index} has time {events['t'][index]} us after {previous} us; "
             "sort the events by time"
         )
     height, width = sensor if sensor is not None else (1 << 14, 1 << 14)
@@ -292,7 +306,7 @@ def _check_events(events: Array, sensor: tuple[int, int] | None, name: str, sour
             index = int(bad[0])
             what = "polarity is 0 or 1" if axis == "p" else f"{source} is {height} x {width} (H x W)"
             raise RecordingError(
-                f"{name}: out of bounds, event {index} has {axis} = {values[index]} but {what}; "
+                f"{name}: out of bounds, event {before + index} has {axis} = {values[index]} but {what}; "
                 "drop such events, or give the sensor that recorded them"
             )
 

@@ -55,13 +55,7 @@ def generate_recording(seed: int, *, duration_s: float = 2.0, annotation_hz: flo
         )
     if not 0.1 <= annotation_hz <= 20.0:
         raise ConfigError(f"recording: annotation_hz = {annotation_hz}; it must lie between 0.1 and 20")
-    rng = np.random.default_rng([seed, 0x6E31])
-    frames = round(duration_s * 1e6 / FRAME_US) + 1
-    scene = make_scene(rng, np.arange(frames) * (FRAME_US / 1e6))
-    period = round(1e6 / annotation_hz / FRAME_US)
-    earliest = WINDOW_US // FRAME_US
-    first = min(earliest + int(rng.integers(period)), frames - 1)
-    annotated = np.arange(first, frames, period)
+    rng, scene, annotated = _scene_and_moments(seed, duration_s, annotation_hz)
     boxes = [_annotate(scene, int(frame), int(frame) * FRAME_US) for frame in annotated]
     return Recording(
         events=record(scene, rng),
@@ -71,6 +65,11 @@ def generate_recording(seed: int, *, duration_s: float = 2.0, annotation_hz: flo
     )
 
 
+def count_moments(seed: int, *, duration_s: float, annotation_hz: float) -> int:
+    """How many annotated moments `generate_recording` would give for the same arguments, without its events."""
+    return int(_scene_and_moments(seed, duration_s, annotation_hz)[2].size)
+
+
 def write_recording(folder: str | Path, name: str, recording: Recording) -> None:
     """Write `<name>_td.dat`, `<name>_bbox.npy` (GEN1's packed layout) and `<name>_times.npy` into a folder."""
     folder = Path(folder)
@@ -78,6 +77,21 @@ def write_recording(folder: str | Path, name: str, recording: Recording) -> None
     write_npy(folder / f"{name}_times.npy", recording.annotation_times.astype("<i8"))
     # The events come last: a folder is listed by its *_td.dat files, so a listed recording is complete.
     write_dat(folder / f"{name}_td.dat", recording.events, GEN1_SENSOR)
+
+
+def _scene_and_moments(
+    seed: int, duration_s: float, annotation_hz: float
+) -> tuple[np.random.Generator, Scene, npt.NDArray[np.int64]]:
+    """The scene of a seed, its annotated frames, and the random generator in the state that the camera starts from."""
+    from training.sensor import FRAME_US
+
+    rng = np.random.default_rng([seed, 0x6E31])
+    frames = round(duration_s * 1e6 / FRAME_US) + 1
+    scene = make_scene(rng, np.arange(frames) * (FRAME_US / 1e6))
+    period = round(1e6 / annotation_hz / FRAME_US)
+    earliest = WINDOW_US // FRAME_US
+    first = min(earliest + int(rng.integers(period)), frames - 1)
+    return rng, scene, np.arange(first, frames, period)
 
 
 def _annotate(scene: Scene, frame: int, t_us: int) -> Array:

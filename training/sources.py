@@ -23,8 +23,9 @@ Array = npt.NDArray[Any]
 UNSEEN_SEED = 1_000_000
 """First seed of the recordings that are kept for evaluation; training never counts that far."""
 
-_RECORDING_S = 4.1
-_ANNOTATION_HZ = 4.0
+RECORDING_S = 4.1
+ANNOTATION_HZ = 4.0
+"""Length and annotation rate of generated recordings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ def open_windows(
 def _generated(binning: Binning, seed: int, limit: int) -> Iterator[Window]:
     produced = 0
     while produced < limit:
-        recording = generate_recording(seed, duration_s=_RECORDING_S, annotation_hz=_ANNOTATION_HZ)
+        recording = generate_recording(seed, duration_s=RECORDING_S, annotation_hz=ANNOTATION_HZ)
         for window in WindowSet([recording], binning):
             produced += 1
             yield window

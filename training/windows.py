@@ -130,22 +130,14 @@ class WindowSet:
                 raise RecordingError(f"{source}: no *_td.dat in this folder; write recordings there first")
             self.names = [path.name.removesuffix("_td.dat") for path in self._paths]
             for path in self._paths:
-                boxes = read_boxes(_sibling(path, "_bbox.npy"))
-                clock = _sibling(path, "_times.npy")
-                times.append(read_times(clock) if clock.exists() else np.unique(boxes["t"]))
+                boxes, moments = read_annotations(path)
+                times.append(moments)
                 self.boxes.append(boxes)
         else:
             self._recordings = list(source)
             self.names = [f"seed{recording.seed}" for recording in self._recordings]
             times = [recording.annotation_times for recording in self._recordings]
             self.boxes = [recording.boxes for recording in self._recordings]
-        for name, boxes, moments in zip(self.names, self.boxes, times, strict=True):
-            stray = np.flatnonzero(~np.isin(boxes["t"], moments))
-            if stray.size:
-                raise RecordingError(
-                    f"{name}: box {stray[0]} has time {boxes['t'][stray[0]]} us, which is no annotated moment; "
-                    "add it to the times or drop the box"
-                )
         self.index: list[WindowKey] = [
             WindowKey(recording=number, t_end_us=int(t)) for number, moments in enumerate(times) for t in moments
         ]
@@ -181,12 +173,33 @@ class WindowSet:
 
     def boxes_at(self, key: WindowKey) -> Array:
         """Boxes of one annotated moment, BOX_DTYPE (N,); of several with one track the last counts."""
-        boxes = self.boxes[key.recording]
-        first, last = np.searchsorted(boxes["t"], [key.t_end_us, key.t_end_us + 1])
-        here = boxes[first:last]
-        _, newest = np.unique(here["track_id"][::-1], return_index=True)
-        chosen: Array = here[np.sort(here.size - 1 - newest)]
-        return chosen if chosen.size else np.zeros(0, dtype=BOX_DTYPE)
+        return boxes_at(self.boxes[key.recording], key.t_end_us)
+
+
+def boxes_at(boxes: Array, t_us: int) -> Array:
+    """Those of a recording's boxes, BOX_DTYPE (N,), that stand at one moment; of several with one track the last counts."""
+    first, last = np.searchsorted(boxes["t"], [t_us, t_us + 1])
+    here = boxes[first:last]
+    _, newest = np.unique(here["track_id"][::-1], return_index=True)
+    chosen: Array = here[np.sort(here.size - 1 - newest)]
+    return chosen if chosen.size else np.zeros(0, dtype=BOX_DTYPE)
+
+
+def read_annotations(path: Path) -> tuple[Array, npt.NDArray[np.int64]]:
+    """Boxes (BOX_DTYPE) and annotated moments in us beside the recording `<name>_td.dat`.
+
+    RecordingError for files that are missing or broken, and for a box at no annotated moment.
+    """
+    boxes = read_boxes(_sibling(path, "_bbox.npy"))
+    clock = _sibling(path, "_times.npy")
+    moments = read_times(clock) if clock.exists() else np.unique(boxes["t"])
+    stray = np.flatnonzero(~np.isin(boxes["t"], moments))
+    if stray.size:
+        raise RecordingError(
+            f"{path.name.removesuffix('_td.dat')}: box {stray[0]} has time {boxes['t'][stray[0]]} us, which is no "
+            "annotated moment; add it to the times or drop the box"
+        )
+    return boxes, moments
 
 
 def _sibling(path: Path, suffix: str) -> Path:
