@@ -3,6 +3,7 @@
 graph = netx_export.export(module, example)
 netx_export.write(graph, "network.net")
 graph = netx_export.read("network.net")
+print("\\n".join(netx_export.inspect("network.net").rows()))
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netx_export.exporter import export
+    from netx_export.netx.inspection import inspect
     from netx_export.netx.reader import read
     from netx_export.netx.writer import write
 
-__all__ = ["export", "read", "write"]
+__all__ = ["export", "inspect", "read", "write"]
 
 _HOMES = {
     "export": "netx_export.exporter",
+    "inspect": "netx_export.netx.inspection",
     "read": "netx_export.netx.reader",
     "write": "netx_export.netx.writer",
 }

@@ -6,6 +6,8 @@ import os
 
 from netx_export.graph import (
     Conv,
+    ConvTranspose,
+    Delta,
     Dense,
     Graph,
     Input,
@@ -16,6 +18,12 @@ from netx_export.graph import (
     Pair,
     Projection,
     Readout,
+    Rf,
+    RfIz,
+    Sigma,
+    SigmaDelta,
+    Sparse,
+    Wire,
     fixedpoint,
 )
 from netx_export.netx.reader import read
@@ -52,10 +60,12 @@ def describe(graph: Graph) -> list[str]:
                 f"{_source(graph, projection, several=len(incoming) > 1)}"
             )
     neurons = sum(population.size for population in graph.populations if not isinstance(population.neuron, Input))
-    kernels = {id(p.synapse.kernel): p.synapse.kernel.mantissa.size for p in graph.projections}
+    synapses = [projection.synapse for projection in graph.projections]
+    kernels = {id(s.kernel): s.kernel.mantissa.size for s in synapses if not isinstance(s, Wire)}
+    graded = ", graded messages" if graph.messages == "graded" else ""
     rows.append(
         f"{len(graph.populations)} populations, {neurons} neurons, {len(graph.projections)} projections, "
-        f"{sum(kernels.values())} weights, timing {graph.timing}, {graph.steps} steps per sample"
+        f"{sum(kernels.values())} weights, timing {graph.timing}, {graph.steps} steps per sample{graded}"
     )
     return rows
 
@@ -66,22 +76,36 @@ def _type(projection: Projection) -> str:
             return "Conv"
         case Conv(upsample=times):
             return f"Conv up{times}"
+        case ConvTranspose():
+            return "ConvT"
         case Dense():
             return "Dense"
+        case Sparse():
+            return "Sparse"
         case OneToOne():
             return "OneToOne"
+        case Wire():
+            return "Wire"
 
 
 def _cells(projection: Projection | None) -> str:
     """ker | str | pad | dil | grp | delay; a pair is printed horizontal first."""
     if projection is None:
         return f"{'':5s}|" * 5 + f"{0:5d}|"
-    if not isinstance(projection.synapse, Conv):
-        return f"{'':5s}|" * 5 + f"{projection.delay:5d}|"
+    if not isinstance(projection.synapse, Conv | ConvTranspose):
+        return f"{'':5s}|" * 5 + f"{delay_words(projection):>5s}|"
     conv = projection.synapse
     taps = conv.kernel.mantissa.shape[2:]
     pairs = ((taps[0], taps[1]), conv.stride, conv.padding, conv.dilation)
-    return "".join(_pair(pair) for pair in pairs) + f"{conv.groups:5d}|{projection.delay:5d}|"
+    return "".join(_pair(pair) for pair in pairs) + f"{conv.groups:5d}|{delay_words(projection):>5s}|"
+
+
+def delay_words(projection: Projection) -> str:
+    """The delays of a projection: a number, or the least and the most."""
+    if projection.delays is None or projection.delays.size == 0:
+        return str(projection.delay)
+    low = projection.delay + int(projection.delays.min())
+    return f"{low}-{projection.longest_delay}"
 
 
 def _pair(pair: Pair) -> str:
@@ -97,23 +121,37 @@ def _neuron(neuron: NeuronSpec) -> str:
         case Lif():
             leak = f"iDecay {fixedpoint.netx_from_du(neuron.du)} vDecay {neuron.dv}"
             bias = f" bias {neuron.bias_mant.min()}..{neuron.bias_mant.max()} << {neuron.bias_exp}"
-            return f"LIF vThMant {neuron.vth_mant} {leak}{bias if neuron.bias_mant.any() else ''}"
+            reset = f" reset every {neuron.reset_interval} from {neuron.reset_offset}" if neuron.reset_interval else ""
+            return f"LIF vThMant {neuron.vth_mant} {leak}{bias if neuron.bias_mant.any() else ''}{reset}"
         case Or():
             return "OR"
         case Readout():
             return f"readout{f' bias {neuron.bias.min()}..{neuron.bias.max()}' if neuron.bias.any() else ''}"
+        case Delta():
+            return f"Delta vThMant {neuron.vth} spike_exp {neuron.spike_exp} state_exp {neuron.state_exp}"
+        case SigmaDelta():
+            exponents = f"spike_exp {neuron.spike_exp} state_exp {neuron.state_exp} {neuron.activation}"
+            bias = f" bias {neuron.bias.min()}..{neuron.bias.max()}" if neuron.bias.any() else ""
+            return f"SigmaDelta vThMant {neuron.vth} {exponents}{bias}"
+        case Sigma():
+            return "Sigma"
+        case Rf() | RfIz():
+            kind = "RF" if isinstance(neuron, Rf) else "RF_IZ"
+            return f"{kind} vThMant {neuron.vth_mant} sinDecay {neuron.sin} cosDecay {neuron.cos}"
 
 
 def _source(graph: Graph, projection: Projection, *, several: bool) -> str:
     """Where the projection starts, where that is not plain from the row above."""
     notes = [f"from {graph.by_id[projection.src].name}"] if several or not _follows(graph, projection) else []
+    if projection.port in ("re", "im"):
+        notes.append(f"port {projection.port}")
     if projection.src_channels is not None:
         notes.append(f"channels {projection.src_channels[0]}..{projection.src_channels[1] - 1}")
-    if projection.synapse.kernel.exponent:
-        notes.append(f"weights << {projection.synapse.kernel.exponent}")
+    if not isinstance(projection.synapse, Wire) and projection.synapse.kernel.exponent:
+        exponent = projection.synapse.kernel.exponent
+        notes.append(f"weights << {exponent}" if exponent > 0 else f"sum >> {-exponent}")
     return f"; {', '.join(notes)}" if notes else ""
 
 
 def _follows(graph: Graph, projection: Projection) -> bool:
-    ids = [population.id for population in graph.populations]
-    return ids.index(projection.dst) == ids.index(projection.src) + 1
+    return graph.rank[projection.dst] == graph.rank[projection.src] + 1

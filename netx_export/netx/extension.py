@@ -9,11 +9,12 @@ from typing import TypeVar, get_args
 import numpy as np
 
 from netx_export.errors import GraphError, NetxError
-from netx_export.graph import Graph, Kernel, Population, Projection, Timing
-from netx_export.netx import schema
+from netx_export.graph import Graph, Kernel, Messages, Population, Projection, Timing
+from netx_export.netx import migration, schema
 from netx_export.netx.tree import INT_MAX, Group, narrow
 
 _TIMINGS: tuple[Timing, ...] = get_args(Timing)
+_MESSAGES: tuple[Messages, ...] = get_args(Messages)
 
 _Word = TypeVar("_Word", bound=str)
 
@@ -21,7 +22,13 @@ _Word = TypeVar("_Word", bound=str)
 def encode(graph: Graph, form: schema.Form, where: str) -> Group:
     """The extension group of `graph`."""
     root = Group(where=f"{where}: /{schema.EXTENSION}")
-    root.attributes = {"version": schema.VERSION, "form": form, "timing": graph.timing, "steps": int(graph.steps)}
+    root.attributes = {
+        "version": schema.VERSION,
+        "form": form,
+        "timing": graph.timing,
+        "messages": graph.messages,
+        "steps": int(graph.steps),
+    }
     root.arrays["meta"] = (json.dumps(dict(graph.meta), sort_keys=True),)
     kernels = schema.KernelTable()
     populations, projections = root.child("populations"), root.child("projections")
@@ -44,6 +51,9 @@ def encode(graph: Graph, form: schema.Form, where: str) -> Group:
         }
         if projection.src_channels is not None:
             group.attributes["src_channels"] = [int(end) for end in projection.src_channels]
+        if projection.delays is not None:
+            # A delay is at most 62 steps.
+            group.arrays["delays"] = np.ascontiguousarray(projection.delays, np.dtype("|u1"))
         schema.encode(schema.SYNAPSES, projection.synapse, group, kernels)
     table = root.child("kernels")
     for index, kernel in enumerate(kernels.kernels):
@@ -77,14 +87,15 @@ def decode(root: Group) -> tuple[Graph, schema.Form]:
     Raises NetxError for another version, a wrong checksum, or anything missing, unknown or contradictory.
     """
     version = root.integer("version")
-    if version != schema.VERSION:
+    if not 1 <= version <= schema.VERSION:
         remedy = (
             "update Basalt, or write the file again with this one"
             if version > schema.VERSION
             else "write the file again"
         )
         raise NetxError(
-            f"{root.where}: the extension has version {version}, this Basalt reads version {schema.VERSION}; {remedy}."
+            f"{root.where}: the extension has version {version}, this Basalt reads versions 1 to {schema.VERSION}; "
+            f"{remedy}."
         )
     content = Group(root.where, dict(root.attributes), root.arrays, root.groups)
     written = root.text("checksum")
@@ -94,13 +105,15 @@ def decode(root: Group) -> tuple[Graph, schema.Form]:
             f"{root.where}: the checksum is {content.checksum()[:12]}..., the file says {written[:12]!r}...; it was "
             "damaged or changed after it was written. Write it again."
         )
+    migration.to_present(root, version)
     root.allow(
-        attributes={"version", "form", "timing", "steps", "checksum"},
+        attributes={"version", "form", "timing", "messages", "steps", "checksum"},
         arrays={"meta"},
         groups={"populations", "projections", "kernels"},
     )
     form = _choice(root, "form", schema.FORMS)
     timing = _choice(root, "timing", _TIMINGS)
+    messages = _choice(root, "messages", _MESSAGES)
     kernels = schema.KernelTable(tuple(_kernel(group) for group in root.group("kernels").numbered()))
     populations = tuple(_population(group, kernels) for group in root.group("populations").numbered())
     projections = tuple(_projection(group, kernels) for group in root.group("projections").numbered())
@@ -112,6 +125,7 @@ def decode(root: Group) -> tuple[Graph, schema.Form]:
             populations=populations,
             projections=projections,
             timing=timing,
+            messages=messages,
             steps=root.integer("steps"),
             meta=_meta(root),
         )
@@ -170,7 +184,7 @@ def _population(group: Group, kernels: schema.KernelTable) -> Population:
 def _projection(group: Group, kernels: schema.KernelTable) -> Projection:
     attributes, arrays = schema.field_names(schema.SYNAPSES, group)
     known = {"src", "dst", "delay", "port", "src_channels"} | attributes
-    group.allow(attributes=known, arrays=arrays, groups=set())
+    group.allow(attributes=known, arrays=arrays | {"delays"}, groups=set())
     channels = None
     if "src_channels" in group.attributes:
         start, stop = group.integers("src_channels", 2)
@@ -183,6 +197,7 @@ def _projection(group: Group, kernels: schema.KernelTable) -> Projection:
             port=group.text("port"),
             src_channels=channels,
             synapse=schema.decode(schema.SYNAPSES, group, kernels),
+            delays=narrow(group, "delays", np.int32) if "delays" in group.arrays else None,
         )
     except GraphError as error:
         raise NetxError(f"{group.where}: {error}") from None

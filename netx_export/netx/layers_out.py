@@ -5,59 +5,35 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from netx_export.graph import Conv, Dense, Graph, Input, Kernel, Lif, Population, Projection, fixedpoint
-from netx_export.netx.stock import BIAS_EXP, dense_as_loaded
+from netx_export.graph import (
+    Conv,
+    Delta,
+    Dense,
+    Graph,
+    Lif,
+    NeuronSpec,
+    Population,
+    Projection,
+    Rf,
+    RfIz,
+    Shape,
+    Sigma,
+    SigmaDelta,
+    fixedpoint,
+)
+from netx_export.netx.chain import Link, NotAChainError, bias_mantissa, links, weight_of
 from netx_export.netx.tree import Group
 
-INT8_MAX = 127
-"""Lava's Conv model keeps stride, padding, dilation, groups and kernel size in 8 bits."""
 
+def obstacle(graph: Graph, *, as_loaded: bool = True) -> str | None:
+    """Why stock NetX cannot express `graph`, in one clause; None when it can.
 
-def obstacle(graph: Graph) -> str | None:
-    """Why stock NetX cannot express `graph`, in one clause; None when it can."""
-    head, *rest = graph.populations
-    if not isinstance(head.neuron, Input) or not rest or len(graph.projections) != len(rest):
-        return "it is not one chain of layers behind one input"
-    if head.neuron.message_bits:
-        return f"its input carries {head.neuron.message_bits}-bit messages, which NetX has no field for"
-    source, flat = head, False
-    for population in rest:
-        incoming = graph.incoming[population.id]
-        if len(incoming) != 1 or incoming[0].src != source.id:
-            return f"population {population.id!r} is not fed by the one layer before it alone"
-        found = _layer_obstacle(incoming[0], population, flat)
-        if found is not None:
-            return found
-        source, flat = population, isinstance(incoming[0].synapse, Dense)
-    return None
-
-
-def _layer_obstacle(projection: Projection, population: Population, flat: bool) -> str | None:
-    neuron, synapse = population.neuron, projection.synapse
-    label = f"population {population.id!r}"
-    if not isinstance(neuron, Lif):
-        return f"{label} is a {type(neuron).__name__}, which NetX has no layer for"
-    if projection.delay or projection.src_channels is not None:
-        return f"projection {projection.label} has a delay or reads a channel slice"
-    bias = fixedpoint.scale_bias(neuron.bias_mant, neuron.bias_exp)
-    mantissa = bias >> BIAS_EXP
-    if bool((mantissa << BIAS_EXP != bias).any()) or mantissa.min() < fixedpoint.BIAS_MANT_MIN:
-        return f"the bias of {label} is no multiple of {1 << BIAS_EXP}, the only bias scale of the stock loader"
-    if mantissa.max() > fixedpoint.BIAS_MANT_MAX:
-        return f"the bias of {label} needs more than 13 bits at the stock loader's scale"
-    if isinstance(synapse, Dense):
-        weight = _weight(synapse.kernel)
-        loaded = dense_as_loaded(weight)
-        if loaded is None or not np.array_equal(loaded, weight):
-            return f"the stock loader would change the dense weights of projection {projection.label}"
-        return None
-    if not isinstance(synapse, Conv) or synapse.upsample != 1:
-        return f"projection {projection.label} is no plain convolution or dense layer"
-    if flat:
-        return f"projection {projection.label} is a convolution of a dense layer, which stock NetX takes for flat"
-    sizes = (*synapse.stride, *synapse.padding, *synapse.dilation, synapse.groups, *synapse.kernel.mantissa.shape[2:])
-    if max(sizes) > INT8_MAX:
-        return f"projection {projection.label} has a size of {max(sizes)}, Lava's Conv keeps it in 8 bits"
+    Without `as_loaded`, numbers that the stock loader changes are no obstacle.
+    """
+    try:
+        links(graph, as_loaded=as_loaded)
+    except NotAChainError as error:
+        return str(error)
     return None
 
 
@@ -65,21 +41,25 @@ def plain(graph: Graph, where: str) -> Group:
     """`/layer` of a graph that stock NetX can express (`obstacle` is None)."""
     root = Group(where=f"{where}: /layer")
     source = graph.populations[0]
-    _add(root, "input", source.shape)
+    layer = _add(root, "input", source.shape)
     flat = False
-    for population in graph.populations[1:]:
-        synapse = graph.incoming[population.id][0].synapse
-        if isinstance(synapse, Conv):
-            _conv(_add(root, "conv", population.shape), synapse, population)
+    for link in links(graph, as_loaded=False):
+        population = link.population
+        synapse = link.forward[0].synapse
+        if link.wired:
+            _neuron(layer, population.neuron)
+        elif isinstance(synapse, Conv):
+            layer = _add(root, "conv", population.shape)
+            _conv(layer, synapse, population)
         else:
             if not flat:
                 _add(root, "flatten", (source.size, 1, 1))
-            layer = _add(root, "dense", population.shape)
-            layer.arrays["weight"] = _weight(synapse.kernel)
-            layer.arrays["inFeatures"] = np.asarray(source.size, "<i8")
-            layer.arrays["outFeatures"] = np.asarray(population.size, "<i8")
+            layer = _add(root, "dense" if link.recurrent is None else "dense_rec", population.shape)
+            _dense(layer, link, source)
             flat = True
-        _neuron(root.groups[str(len(root.groups) - 1)], population, flat)
+        if not link.wired:
+            _neuron(layer, population.neuron)
+            _bias(layer, population, flat)
         source = population
     return root
 
@@ -98,19 +78,15 @@ def simulation(graph: Graph, where: str) -> Group:
     return root
 
 
-def _add(root: Group, layer_type: str, shape: tuple[int, int, int]) -> Group:
+def _add(root: Group, layer_type: str, shape: Shape) -> Group:
     layer = root.child(str(len(root.groups)))
     layer.arrays["type"] = (layer_type,)
     layer.arrays["shape"] = np.asarray(shape, "<i8")
     return layer
 
 
-def _weight(kernel: Kernel) -> npt.NDArray[np.int32]:
-    return np.left_shift(kernel.mantissa.astype("<i4"), kernel.exponent)
-
-
 def _conv(layer: Group, synapse: Conv, population: Population) -> None:
-    layer.arrays["weight"] = _weight(synapse.kernel)
+    layer.arrays["weight"] = weight_of(synapse.kernel)
     for name, pair in (
         ("stride", synapse.stride),
         ("padding", synapse.padding),
@@ -123,20 +99,82 @@ def _conv(layer: Group, synapse: Conv, population: Population) -> None:
     layer.arrays["outChannels"] = np.asarray(population.shape[0], "<i8")
 
 
-def _neuron(layer: Group, population: Population, flat: bool) -> None:
-    neuron = population.neuron
-    if not isinstance(neuron, Lif):
-        raise TypeError(f"{layer.where}: `plain` was called for a graph with an obstacle")
+def _dense(layer: Group, link: Link, source: Population) -> None:
+    target = layer if len(link.forward) == 1 else layer.child("weight")
+    names = ("weight",) if len(link.forward) == 1 else ("real", "imag")
+    for name, projection in zip(names, link.forward, strict=True):
+        target.arrays[name] = _matrix(projection)
+    if link.recurrent is not None:
+        layer.arrays["weight_rec"] = _matrix(link.recurrent)
+    layer.arrays["inFeatures"] = np.asarray(source.size, "<i8")
+    layer.arrays["outFeatures"] = np.asarray(link.population.size, "<i8")
+    forward = link.forward[0]
+    if forward.longest_delay:
+        layer.arrays["delay"] = _delay(forward, source.size, link.population.size)
+
+
+def _matrix(projection: Projection) -> npt.NDArray[np.int32]:
+    if not isinstance(projection.synapse, Dense):
+        raise TypeError(f"{projection.label}: `plain` was called for a graph with an obstacle")
+    return weight_of(projection.synapse.kernel)
+
+
+def _delay(projection: Projection, sources: int, targets: int) -> npt.NDArray[np.int64]:
+    """One number, one per neuron, or one per synapse: what the stock loader cannot take for something else."""
+    if projection.delays is None:
+        return np.asarray(projection.delay, "<i8")
+    total = projection.delays.astype("<i8") + projection.delay
+    matrix = np.broadcast_to(total.reshape(1, -1), (targets, sources)) if total.ndim == 3 else total
+    if bool((matrix == matrix[:, :1]).all()):
+        return np.ascontiguousarray(matrix[:, 0])
+    return np.ascontiguousarray(matrix)
+
+
+def _neuron(layer: Group, neuron: NeuronSpec) -> None:
     group = layer.child("neuron")
-    group.arrays = {
-        "type": ("LOIHI",),
-        "iDecay": np.asarray(fixedpoint.netx_from_du(neuron.du), "<i8"),
-        "vDecay": np.asarray(neuron.dv, "<i8"),
-        "vThMant": np.asarray(neuron.vth_mant, "<i8"),
-        "refDelay": np.asarray(1, "<i8"),
-        "gradedSpike": np.asarray(False),
-    }
-    mantissa = fixedpoint.scale_bias(neuron.bias_mant, neuron.bias_exp) >> BIAS_EXP
+    match neuron:
+        case Lif():
+            group.arrays = {
+                "type": ("LOIHI",),
+                "iDecay": np.asarray(fixedpoint.netx_from_du(neuron.du), "<i8"),
+                "vDecay": np.asarray(neuron.dv, "<i8"),
+                "vThMant": np.asarray(neuron.vth_mant, "<i8"),
+                "refDelay": np.asarray(1, "<i8"),
+                "gradedSpike": np.asarray(False),
+            }
+        case Delta() | SigmaDelta():
+            group.arrays = {
+                "type": ("SDNN",),
+                "activation": ("relu",),
+                "vThMant": np.asarray(neuron.vth, "<i8"),
+            }
+        case Sigma():
+            group.arrays = {
+                "type": ("SDNN",),
+                "activation": ("relu",),
+                "vThMant": np.asarray(0, "<i8"),
+                "sigma_output": np.asarray(True),
+            }
+        case Rf() | RfIz():
+            group.arrays = {
+                "type": ("RF_PHASE" if isinstance(neuron, Rf) else "RF_IZHIKEVICH",),
+                "sinDecay": np.asarray(neuron.sin, "<i8"),
+                "cosDecay": np.asarray(neuron.cos, "<i8"),
+                "vThMant": np.asarray(neuron.vth_mant, "<i8"),
+                "gradedSpike": np.asarray(False),
+            }
+        case _:
+            raise TypeError(f"{layer.where}: `plain` was called for a graph with an obstacle")
+
+
+def _bias(layer: Group, population: Population, flat: bool) -> None:
+    match population.neuron:
+        case Lif() as neuron:
+            mantissa = bias_mantissa(neuron)
+        case SigmaDelta() as neuron:
+            mantissa = neuron.bias
+        case _:
+            return
     per_channel = mantissa.reshape(-1, 1, 1) if mantissa.ndim == 1 else mantissa
     if flat:
         layer.arrays["bias"] = np.broadcast_to(per_channel, population.shape).reshape(-1).astype("<i4")

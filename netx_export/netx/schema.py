@@ -12,13 +12,30 @@ from typing import Any, Literal
 import numpy as np
 
 from netx_export.errors import NetxError
-from netx_export.graph import Conv, Dense, Input, Kernel, Lif, OneToOne, Or, Readout
+from netx_export.graph import (
+    Conv,
+    ConvTranspose,
+    Delta,
+    Dense,
+    Input,
+    Kernel,
+    Lif,
+    OneToOne,
+    Or,
+    Readout,
+    Rf,
+    RfIz,
+    Sigma,
+    SigmaDelta,
+    Sparse,
+    Wire,
+)
 from netx_export.netx.tree import Group, narrow
 
 EXTENSION = "basalt"
 """Name of the extension group at the root of the file."""
 
-VERSION = 1
+VERSION = 2
 """Version of the extension. It rises with every change that an older reader would misread; see docs/netx_format.md."""
 
 Form = Literal["netx", "extended"]
@@ -26,8 +43,8 @@ Form = Literal["netx", "extended"]
 
 FORMS: tuple[Form, ...] = ("netx", "extended")
 
-Codec = Literal["integer", "real", "pair", "integers", "kernel"]
-"""How a field lies on disk: an attribute (integer, real, two integers), a dataset, or the number of a kernel."""
+Codec = Literal["integer", "real", "word", "pair", "integers", "kernel"]
+"""How a field lies on disk: an attribute (integer, real, text, two integers), a dataset, or the number of a kernel."""
 
 TEXT_LIMIT = 4096
 """Longest text attribute, in characters: HDF5 keeps attributes in headers of 64 KiB."""
@@ -52,10 +69,26 @@ NEURONS: Mapping[str, Kind] = {
             "bias_mant": "integers",
             "bias_exp": "integer",
             "unit": "real",
+            "reset_interval": "integer",
+            "reset_offset": "integer",
         },
     ),
     "Or": Kind(Or, {}),
     "Readout": Kind(Readout, {"bias": "integers", "unit": "real"}),
+    "Delta": Kind(Delta, {"vth": "integer", "spike_exp": "integer", "state_exp": "integer"}),
+    "SigmaDelta": Kind(
+        SigmaDelta,
+        {
+            "vth": "integer",
+            "bias": "integers",
+            "spike_exp": "integer",
+            "state_exp": "integer",
+            "activation": "word",
+        },
+    ),
+    "Sigma": Kind(Sigma, {}),
+    "Rf": Kind(Rf, {"sin": "integer", "cos": "integer", "vth_mant": "integer", "state_exp": "integer"}),
+    "RfIz": Kind(RfIz, {"sin": "integer", "cos": "integer", "vth_mant": "integer", "state_exp": "integer"}),
 }
 
 SYNAPSES: Mapping[str, Kind] = {
@@ -70,8 +103,21 @@ SYNAPSES: Mapping[str, Kind] = {
             "upsample": "integer",
         },
     ),
+    "ConvTranspose": Kind(
+        ConvTranspose,
+        {
+            "kernel": "kernel",
+            "stride": "pair",
+            "padding": "pair",
+            "output_padding": "pair",
+            "dilation": "pair",
+            "groups": "integer",
+        },
+    ),
     "Dense": Kind(Dense, {"kernel": "kernel"}),
+    "Sparse": Kind(Sparse, {"kernel": "kernel", "rows": "integers", "columns": "integers"}),
     "OneToOne": Kind(OneToOne, {"kernel": "kernel"}),
+    "Wire": Kind(Wire, {}),
 }
 
 
@@ -120,6 +166,8 @@ def encode(table: Mapping[str, Kind], value: object, group: Group, kernels: Kern
                 group.attributes[field] = int(content)
             case "real":
                 group.attributes[field] = float(content)
+            case "word":
+                group.attributes[field] = str(content)
             case "pair":
                 group.attributes[field] = [int(entry) for entry in content]
             case "integers":
@@ -138,6 +186,8 @@ def decode(table: Mapping[str, Kind], group: Group, kernels: KernelTable) -> Any
                 fields[field] = group.integer(field)
             case "real":
                 fields[field] = group.real(field)
+            case "word":
+                fields[field] = group.text(field)
             case "pair":
                 fields[field] = group.integers(field, 2)
             case "integers":
