@@ -29,7 +29,8 @@ Counts = npt.NDArray[np.int64]
 class Counters:
     """Totals of one run: arrays over cores, dictionaries over populations. Divide by `samples` for one inference.
 
-    `graded_ops` are the synaptic operations caused by graded messages, a part of `syn_ops`. `active_updates` are
+    `graded_ops` are the synaptic operations caused by graded messages, `dense_ops` and `sparse_ops` those of Dense and
+    Sparse projections, all parts of `syn_ops`. `active_updates` are
     updates of neurons that spiked. `host_messages` came from the network's inputs and are a part of `spikes_in`.
     `within_tile`, `hops_ew`, `hops_ns` and `chip_crossings` belong to the messages a core sends to other cores.
     """
@@ -39,6 +40,8 @@ class Counters:
     spikes_in: Counts
     axon_out: Counts
     syn_ops: Counts
+    dense_ops: Counts
+    sparse_ops: Counts
     graded_ops: Counts
     dendrite_updates: Counts
     active_updates: Counts

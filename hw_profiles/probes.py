@@ -44,6 +44,8 @@ class StepCounts:
     spikes_in: Counts
     axon_out: Counts
     syn_ops: Counts
+    dense_ops: Counts
+    sparse_ops: Counts
     active_updates: Counts
     dendrite_updates: Counts
     links: LinkLoads | None

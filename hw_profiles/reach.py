@@ -205,7 +205,7 @@ def _transposed_axis(extent: int, taps: int, stride: int, padding: int, dilation
     output = np.arange(extent)[:, None] * stride - padding + np.arange(taps) * dilation
     found = ((output >= span[0]) & (output < span[1])).sum(axis=1).astype(np.int64)
     found.setflags(write=False)
-    return found
+    return np.asarray(found)
 
 
 @lru_cache(maxsize=1 << 12)
@@ -216,4 +216,4 @@ def _sparse_table(synapse: Sparse, source: Shape, target: Shape, box: Box) -> In
         inside &= (index >= start) & (index < stop)
     found = np.bincount(synapse.columns[inside], minlength=int(np.prod(source))).reshape(source).astype(np.int64)
     found.setflags(write=False)
-    return found
+    return np.asarray(found)

@@ -18,7 +18,7 @@ from hw_profiles.profile import HardwareProfile
 from hw_profiles.reach import reach, whole_box
 from lava_runtime.trace import Trace
 from netx_export.errors import ProfileError
-from netx_export.graph import Graph, Input, Lif, Or, Population, Readout
+from netx_export.graph import Graph, Input, Or, Population, Readout, Wire, bias_of
 
 REPORT_VERSION = 1
 
@@ -225,17 +225,15 @@ def count_parameters(graph: Graph, *populations: Population) -> int:
         for population in populations
         if not isinstance(population.neuron, Or)
         for projection in graph.incoming[population.id]
+        if not isinstance(projection.synapse, Wire)
     }
     return sum(kernels.values()) + sum(_biases(population) for population in populations)
 
 
 def _biases(population: Population) -> int:
-    match population.neuron:
-        case Lif(bias_mant=bias) | Readout(bias=bias):
-            # A single zero is the default of a population that has no bias.
-            return 0 if bias.size == 1 and not bias.any() else int(bias.size)
-        case _:
-            return 0
+    bias = bias_of(population.neuron)
+    # A single zero is the default of a population that has no bias.
+    return 0 if bias is None or (bias.size == 1 and not bias.any()) else int(bias.size)
 
 
 def _static(mapping: Mapping) -> StaticPart:

@@ -16,19 +16,22 @@ from hw_profiles.mapping import Mapping
 from hw_profiles.reach import Box, Reach, intersect, reach
 from hw_profiles.registers import reaches_by_source
 from hw_profiles.slices import Slice
-from netx_export.graph import Graph, Input, is_spiking
+from netx_export.graph import Dense, Graph, Input, Sparse, is_spiking
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-STEP_NAMES = ("spikes_in", "axon_out", "syn_ops", "active_updates")
+STEP_NAMES = ("spikes_in", "axon_out", "syn_ops", "dense_ops", "sparse_ops", "active_updates")
 """What is kept for each step."""
 
 TOTAL_NAMES = ("graded_ops", "host_messages", "within_tile", "hops_ew", "hops_ns", "chip_crossings")
 """What is kept for the run."""
 
-ROUTE_NAMES = ("messages", "within_tile", "hops_ew", "hops_ns", "chip_crossings")
-"""What is kept for each pair of populations."""
+ROUTE_NAMES = ("messages", "sent", "within_tile", "hops_ew", "hops_ns", "chip_crossings")
+"""What is kept for each pair of populations; `sent` leaves out messages from the host."""
+
+_KINDS = {Dense: "dense_ops", Sparse: "sparse_ops"}
+"""Operations counted apart as well: chips may price them differently from those of convolutions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,6 +40,7 @@ class _Operations:
     slice: int
     reach: Reach
     graded: bool
+    kind: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,9 +83,14 @@ class Wiring:
             source = graph.by_id[projection.src]
             found = reach(projection, source, target, entry.box)
             if found.bounds is not None:
-                graded = not is_spiking(source.neuron)
                 self.operations[source.id].append(
-                    _Operations(projection=index, slice=number, reach=found, graded=graded)
+                    _Operations(
+                        projection=index,
+                        slice=number,
+                        reach=found,
+                        graded=not is_spiking(source.neuron),
+                        kind=_KINDS.get(type(projection.synapse), ""),
+                    )
                 )
         for name, reaches in reaches_by_source(graph, target, entry.box).items():
             bounds = _hull([one.bounds for one in reaches if one.bounds is not None])
@@ -181,6 +190,8 @@ class Tally:
         for entry in wiring.operations[source]:
             found = planes.operations(entry.reach)
             self.per_step["syn_ops"][entry.slice, steps] += found
+            if entry.kind:
+                self.per_step[entry.kind][entry.slice, steps] += found
             total = int(found.sum())
             self.by_projection[entry.projection] += total
             if entry.graded:
@@ -210,7 +221,7 @@ class Tally:
         messages, numbers = np.stack(sent), np.array(senders, np.int64)
         self.per_step["axon_out"][numbers, steps] += messages
         total = messages.sum(axis=1)
-        counted = {"messages": int(total.sum())}
+        counted = {"messages": int(total.sum()), "sent": int(total.sum())}
         if mapping.placement is not None and self.links is not None:
             start, end = self._core[numbers], np.full(len(numbers), self._core[reached.slice], np.int64)
             self.links.add(start, end, messages, steps)

@@ -154,9 +154,24 @@ def test_energy_by_hand(tmp_path: Path) -> None:
     assert {entry.label for entry in estimate.unpriced} == {
         "messages out of cores",
         "messages into cores",
-        "x86 processors and host input/output",
+        "x86 processors",
+        "host input and output",
         "leakage",
     }
+    # Operations belong to projections, messages to routes, updates to populations: together they are all.
+    assert [(entry.projection, entry.syn_ops, entry.energy) for entry in estimate.per_projection] == [
+        ("in -> a", 24, (240, 240)),
+        ("a -> b", 42, (420, 420)),
+    ]
+    assert [(r.source, r.target, r.messages, r.within_tile, r.hops_ew, r.energy) for r in estimate.per_route] == [
+        ("in", "a", 6, 0, 0, (0, 0)),
+        ("a", "b", 14, 7, 7, (17.5, 17.5)),
+    ]
+    parts = [entry.energy or (0, 0) for entry in (*estimate.per_projection, *estimate.per_route)]
+    parts += [terms["neuron_update"] for terms in estimate.population_terms.values()]
+    assert np.allclose(np.array(parts).sum(axis=0), estimate.total)
+    for name, bounds in estimate.per_population.items():
+        assert np.allclose(np.array(list(estimate.population_terms[name].values())).sum(axis=0), bounds)
 
 
 def test_step_time_by_hand(tmp_path: Path) -> None:
@@ -164,9 +179,13 @@ def test_step_time_by_hand(tmp_path: Path) -> None:
     step = price(trace, mapping, profile).step
     # Per step of 10: core 0 updates 4 neurons, of which 0.7 spiked, and makes 2.4 synaptic operations.
     assert step.slowest == 0
-    assert step.total == pytest.approx((0.7 * 8 + 3.3 * 5 + 2.4 * 3 + 100, 4 * 8 + 2.4 * 3 + 100))
+    # Low: neurons and messages at once, so the slower of the two; high: one after the other.
+    assert step.total == pytest.approx((0.7 * 8 + 3.3 * 5 + 100, 4 * 8 + 2.4 * 3 + 100))
+    assert (step.neuron, step.message) == (pytest.approx((22.1, 32)), pytest.approx((7.2, 7.2)))
     assert step.sample == pytest.approx((5 * step.total[0], 5 * step.total[1])) if step.total else False
-    assert any("mean counts per step" in line for line in step.assumptions)
+    assert step.latency == pytest.approx(tuple((5 + 2) * bound for bound in step.total)) if step.total else False
+    assert (step.bound_by, step.series) == ({"barrier": 1}, None)
+    assert any("mean counts" in line for line in step.assumptions)
 
 
 def test_no_time_without_prices(tmp_path: Path) -> None:
