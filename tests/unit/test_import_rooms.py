@@ -51,6 +51,7 @@ ALLOWED = {
         "netx_export.errors",
         "netx_export.files",
         "lava_runtime.trace",
+        "lava_runtime.divergence",
     ),
 }
 SPECIAL_MODULES = sorted(TORCH_MODULES | LAVA_MODULES | TORCH_FREE_TRAINING)
