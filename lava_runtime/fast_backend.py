@@ -14,7 +14,7 @@ from tqdm import tqdm
 from lava_runtime.backend import Inputs, Probes
 from lava_runtime.trace import Trace, make_trace
 from netx_export.errors import RunError
-from netx_export.graph import Graph, Input, Lif, is_spiking, schedule
+from netx_export.graph import Graph, Input, NeuronSpec, Readout, has_states, is_spiking, schedule
 
 if TYPE_CHECKING:
     from lava_runtime.engine.execution import Swept
@@ -104,11 +104,11 @@ class _Record:
         self._calendar = schedule(graph, steps=steps, samples=samples)
         rows = self._calendar.hardware_steps
         by_id = graph.by_id
-        self.states = frozenset(name for name in probes.select(graph, "states") if isinstance(by_id[name].neuron, Lif))
+        self.states = frozenset(name for name in probes.select(graph, "states") if has_states(by_id[name].neuron))
         rasters = [p for p in map(by_id.__getitem__, probes.select(graph, "rasters")) if not _is_readout(graph, p.id)]
         self._outputs = {p.id: np.zeros((rows, *p.shape), np.int32) for p in graph.outputs}
         self._rasters: dict[str, Array] = {
-            p.id: np.zeros((rows, *p.shape), np.int32 if isinstance(p.neuron, Input) else np.uint8) for p in rasters
+            p.id: np.zeros((rows, *p.shape), np.int32 if _sends_integers(p.neuron) else np.uint8) for p in rasters
         }
         self._u = {name: np.zeros((rows, *by_id[name].shape), np.int32) for name in self.states}
         self._v = {name: np.zeros((rows, *by_id[name].shape), np.int32) for name in self.states}
@@ -124,12 +124,16 @@ class _Record:
 
     def add(self, first: int, swept: Swept) -> None:
         """Record a population of the chunk that begins with sample `first`."""
+        from lava_runtime.engine.stepwise import write_messages
+
         name = swept.population.id
         if swept.spikes is not None:
             self._count(first, name, swept.spikes)
             row = self._calendar.depth[name] + first * self._steps
             for kind in (self._outputs, self._rasters):
-                if name in kind:
+                if name in kind and swept.spikes.values.size:
+                    write_messages(swept.spikes.start, swept.spikes.events, swept.spikes.values, kind[name][row:])
+                elif name in kind:
                     swept.spikes.write_raster(kind[name], first=row)
         else:
             self._store(self._outputs[name], name, first, swept.values)
@@ -170,5 +174,8 @@ class _Record:
 
 
 def _is_readout(graph: Graph, name: str) -> bool:
-    neuron = graph.by_id[name].neuron
-    return not isinstance(neuron, Input) and not is_spiking(neuron)
+    return isinstance(graph.by_id[name].neuron, Readout)
+
+
+def _sends_integers(neuron: NeuronSpec) -> bool:
+    return isinstance(neuron, Input) or not is_spiking(neuron)

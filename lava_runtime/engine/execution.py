@@ -13,10 +13,13 @@ import numpy.typing as npt
 
 from lava_runtime.engine.plan import Plan, PopulationPlan, addresses
 from lava_runtime.engine.spike_lists import SpikeLists
-from lava_runtime.engine.sweep import LIF, READOUT, sweep_rows, working_memory
+from lava_runtime.engine.stepwise import run_group
+from lava_runtime.engine.stepwise_plan import StepwisePopulation
+from lava_runtime.engine.sweep import READOUT, sweep_rows, working_memory
 
 Array = npt.NDArray[Any]
-Active = Callable[[PopulationPlan], tuple[int, int]]
+Planned = PopulationPlan | StepwisePopulation
+Active = Callable[[Planned], tuple[int, int]]
 
 _JOBS_PER_PIECE = 4
 _NOTHING = np.empty((0, 0, 0, 0, 0), np.int32)
@@ -27,7 +30,7 @@ _NO_LISTS = SpikeLists.silent((1, 1, 1), samples=0, steps=1)
 class Swept:
     """What one population did in B samples of T local steps; records are channel-last (B,T,H,W,C)."""
 
-    population: PopulationPlan
+    population: Planned
     spikes: SpikeLists | None
     values: Array
     u: Array
@@ -50,8 +53,26 @@ def sweep_plan(
     `active` gives the local steps [begin,end) in which a population's neurons exist.
     """
     live = dict(inputs)
+    stepped: dict[str, Swept] = {}
     for index, population in enumerate(plan.populations):
-        swept = _sweep(population, live, samples, steps, active(population), population.id in states, pool, threads)
+        if population.id in plan.groups:
+            # The first of a group computes all of them.
+            for one in run_group(
+                plan.groups[population.id],
+                live,
+                samples=samples,
+                steps=steps,
+                active=active(population),
+                states=states,
+                pool=pool,
+                threads=threads,
+            ):
+                done = Swept(population=one.population, spikes=one.spikes, values=one.values, u=one.u, v=one.v)
+                stepped[one.population.id] = done
+        if isinstance(population, StepwisePopulation):
+            swept = stepped.pop(population.id)
+        else:
+            swept = _sweep(population, live, samples, steps, active(population), population.id in states, pool, threads)
         if swept.spikes is not None:
             live[population.id] = swept.spikes
         for name in [name for name in live if plan.last_reader.get(name, -1) <= index]:
@@ -114,11 +135,6 @@ def _sweep(
     return Swept(population=population, spikes=spikes if spiking else None, values=values, u=u, v=v)
 
 
-def records_states(population: PopulationPlan) -> bool:
-    """True where u and v exist."""
-    return population.kind == LIF
-
-
 def idle_spikes(plan: Plan, steps: int) -> tuple[dict[str, int], dict[str, int]]:
     """Spikes of each population while the pipeline fills (before its first sample) and empties (after its last).
 
@@ -131,7 +147,7 @@ def idle_spikes(plan: Plan, steps: int) -> tuple[dict[str, int], dict[str, int]]
     return plan.idle_spikes[steps]
 
 
-def _silent_step_counts(plan: Plan, samples: int, steps: int, active: Active) -> Iterator[tuple[PopulationPlan, Array]]:
+def _silent_step_counts(plan: Plan, samples: int, steps: int, active: Active) -> Iterator[tuple[Planned, Array]]:
     silent = {p.id: SpikeLists.silent(p.shape, samples=samples, steps=steps) for p in plan.inputs}
     for swept in sweep_plan(
         plan, silent, samples=samples, steps=steps, active=active, states=frozenset(), pool=None, threads=1
@@ -144,7 +160,7 @@ def _warm_up(plan: Plan, steps: int) -> dict[str, int]:
     counts = dict.fromkeys([*(p.id for p in plan.inputs), *(p.id for p in plan.populations)], 0)
     for back in range(1, -(-plan.latency // steps) + 1):
         # This stretch covers the local steps -back*steps .. -(back-1)*steps - 1 of every population.
-        def born(population: PopulationPlan, back: int = back) -> tuple[int, int]:
+        def born(population: Planned, back: int = back) -> tuple[int, int]:
             return min(max(back * steps - population.depth, 0), steps), steps
 
         for population, per_step in _silent_step_counts(plan, 1, steps, born):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -13,6 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lava_runtime.engine import synapse_kernels as column
+from lava_runtime.engine.stepwise_plan import (
+    StepwiseGroup,
+    StepwisePopulation,
+    execution_order,
+    needs_steps,
+    plan_group,
+)
 from lava_runtime.engine.sweep import LIF, OR, READOUT
 from lava_runtime.engine.vector_sums import LANES, pack_rows, padded
 from netx_export.graph import (
@@ -64,7 +71,9 @@ class Plan:
     """A whole graph: inputs first, then populations in the order in which they are computed."""
 
     inputs: tuple[Population, ...]
-    populations: tuple[PopulationPlan, ...]
+    populations: tuple[PopulationPlan | StepwisePopulation, ...]
+    groups: Mapping[str, StepwiseGroup]
+    """Id of a group's first population -> the populations, in order, that are computed step by step with it."""
     latency: int
     resets: bool
     idle_spikes: dict[int, tuple[dict[str, int], dict[str, int]]] = field(default_factory=dict)
@@ -95,11 +104,18 @@ def plan_of(graph: Graph) -> Plan:
     plan = _PLANS.get(graph)
     if plan is None:
         aligned = graph.timing == "aligned"
+        populations: list[PopulationPlan | StepwisePopulation] = []
+        groups: dict[str, StepwiseGroup] = {}
+        for members in execution_order(graph):
+            if needs_steps(graph, members):
+                groups[members[0].id] = plan_group(graph, members, aligned=aligned)
+                populations += groups[members[0].id].populations
+            else:
+                populations.append(_plan_population(graph, members[0], aligned))
         plan = _PLANS[graph] = Plan(
             inputs=graph.inputs,
-            populations=tuple(
-                _plan_population(graph, p, aligned) for p in graph.populations if not isinstance(p.neuron, Input)
-            ),
+            populations=tuple(populations),
+            groups=groups,
             latency=max(graph.depth.values()) if aligned else 0,
             resets=aligned,
         )
