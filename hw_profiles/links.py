@@ -78,7 +78,8 @@ def fold(values: Counts, steps: int) -> Counts:
     """(..., M) as (..., steps): entry n is added to entry n % steps."""
     extra = -values.shape[-1] % steps
     padded = np.concatenate([values, np.zeros((*values.shape[:-1], extra), np.int64)], axis=-1)
-    return np.asarray(padded.reshape(*values.shape[:-1], -1, steps).sum(axis=-2))
+    rounds = padded.shape[-1] // steps
+    return np.asarray(padded.reshape(*values.shape[:-1], rounds, steps).sum(axis=-2))
 
 
 class LinkTally:
