@@ -79,7 +79,7 @@ class Mapping:
             for entry in slices:
                 if entry.population not in graph.by_id:
                     continue
-                used = slice_registers(graph, profile, graph.by_id[entry.population], entry.box, boxes)
+                used = slice_registers(graph, profile, graph.by_id[entry.population], entry.box)
                 if entry.population in edges:
                     used["output_edges"] = int(next(edges[entry.population]))
                 registers[entry.core] = used

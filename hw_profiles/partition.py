@@ -1,24 +1,27 @@
-"""Cutting populations into slices that fit a core, by the rule of the vendor's compiler.
+"""Cutting populations into slices that fit a core, by the rules of the vendor's compiler.
 
-Every population starts on one core and is divided until every register fits. Convolutional populations are cut into
-(w,h,c) tiles: too much synapse memory divides the channels (positions share their kernel), too many neurons or axons
-divide columns, then rows, then channels. Tile widths are powers of two, as in every published tile; rows and channels
-are divided into equal parts.
-Source: published partitions of PilotNet LIF and an MNIST network on Loihi 2.
+Every population starts on one core and is divided until every register fits.
+Dense layers (a dense or sparse projection ends there) are cut into runs of neurons: the longest allowed run starts at
+the neurons of a core and is divided, rounding down, by ceil(used / limit) of the fullest register until all fit; the
+last core takes what is left. That is why 100 neurons that need 6 cores get 12: 4095 -> 682 -> 113 -> 18 -> 9.
+Convolutional populations are cut into (w,h,c) tiles: too much synapse memory halves the channels, because positions
+share their kernel; everything else halves columns (widths are powers of two) and rows. Of the tiles that fit, the one
+with the fewest cores is taken; at equal cores columns and rows are halved equally often, columns first.
+Source: derived from the partitions that the vendor's compiler printed in published notebooks; docs/chips.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from hw_profiles.profile import HardwareProfile
-from hw_profiles.reach import Box
+from hw_profiles.reach import Box, box_size, whole_box
 from hw_profiles.registers import Registers, output_edges, slice_registers
 from hw_profiles.slices import FitProblem, Slice, tile_boxes
-from netx_export.graph import Dense, Graph, Input, Lif, Population, Shape
-
-_NARROWEST = 4
-"""Columns and rows are not cut below this before the other has been; the narrowest published tile has 4 columns."""
+from hw_profiles.widths import width_problems
+from netx_export.graph import Dense, Graph, Input, Population, Shape, Sparse
 
 REMEDIES = {
     "neurons": "use a larger stride or fewer channels in this layer.",
@@ -28,7 +31,14 @@ REMEDIES = {
     "output_edges": "let fewer layers read this one, or make the layers that read it narrower.",
     "axon_map": "let fewer layers read this one, or use fewer channels here.",
     "axon_memory": "let fewer layers read this one.",
+    "core_memory": "use fewer input channels, a smaller kernel, or fewer weight bits.",
 }
+
+_MOST_CORES = 1 << 14
+"""A layer is cut into more cores than the board has, so that it can be said how many it needs, but not into more."""
+
+Excess = tuple[str, int, int]
+"""(resource, used, limit) of a register that does not fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +52,13 @@ class Partition:
 
 def partition(graph: Graph, profile: HardwareProfile) -> Partition:
     """Cut `graph` into core slices for `profile`; what does not fit is listed in `problems`, nothing is raised."""
-    problems = _width_problems(graph, profile)
+    problems = width_problems(graph, profile)
     on_cores = [p for p in graph.populations if not isinstance(p.neuron, Input)]
     if profile.topology is None:
         # An estimator has no cores: everything sits in one abstract place.
-        slices = tuple(Slice(population=p.id, core=0, box=tile_boxes(p.shape, p.shape)[0]) for p in on_cores)
+        slices = tuple(Slice(population=p.id, core=0, box=whole_box(p.shape)) for p in on_cores)
         return Partition(slices=slices, registers=({},), problems=tuple(problems))
-    cutter = _Cutter(graph, profile, profile.topology.cores_per_chip * profile.chips)
+    cutter = _Cutter(graph, profile, max(profile.topology.cores_per_chip * profile.chips, _MOST_CORES))
     problems += cutter.cut(on_cores)
     slices = tuple(
         Slice(population=p.id, core=core, box=box)
@@ -58,107 +68,135 @@ def partition(graph: Graph, profile: HardwareProfile) -> Partition:
     return Partition(slices=slices, registers=registers, problems=tuple(problems))
 
 
-class _Cutter:
-    """Tiles of every population, made smaller until all registers fit."""
+def is_dense_layer(graph: Graph, population: Population) -> bool:
+    """True where a dense or sparse projection ends in the population, so that it is cut into runs of neurons."""
+    return any(isinstance(p.synapse, Dense | Sparse) for p in graph.incoming[population.id])
 
-    def __init__(self, graph: Graph, profile: HardwareProfile, board_cores: int) -> None:
+
+class _Cutter:
+    """Boxes of every population, made smaller until all registers fit."""
+
+    def __init__(self, graph: Graph, profile: HardwareProfile, most_cores: int) -> None:
         self.graph = graph
         self.profile = profile
-        self.board_cores = board_cores
-        self.tiles: dict[str, Shape] = {p.id: _first_tile(p.shape) for p in graph.populations}
-        self.shared_axons = profile.packed("conv_axons_per_source_core") is not None
-        self.boxes: dict[str, list[Box]] = {}
+        self.most_cores = most_cores
+        self.boxes: dict[str, list[Box]] = {p.id: [whole_box(p.shape)] for p in graph.populations}
         self.registers: dict[str, list[Registers]] = {}
+        self.cuts: dict[str, Iterator[list[Box]]] = {}
         self.stuck: dict[str, FitProblem] = {}
 
     def cut(self, populations: list[Population]) -> list[FitProblem]:
-        """Forward over the layers for what depends on sources, then back for output edges, until nothing changes."""
+        """Every layer alone first, then the layers with too many output edges, until nothing changes."""
+        for population in populations:
+            dense = is_dense_layer(self.graph, population)
+            self.cuts[population.id] = self._runs(population) if dense else self._tiles(population)
+            self._next_cut(population)
         changed = {population.id for population in populations}
         while changed and not self.stuck:
-            for population in populations:
-                sources = {p.src for p in self.graph.incoming[population.id]}
-                # Where convolutions share axons, a layer's axons depend on how its sources were cut.
-                if population.id in changed or (self.shared_axons and not changed.isdisjoint(sources)):
-                    self._fit(population)
-                    changed.add(population.id)
-            changed = set() if self.stuck else self._cut_for_edges(populations, changed)
+            changed = self._cut_for_edges(populations, changed)
         return list(self.stuck.values())
 
-    def _fit(self, population: Population) -> None:
-        shape = population.shape
-        one = ((0, 1), (shape[1] // 2, shape[1] // 2 + 1), (shape[2] // 2, shape[2] // 2 + 1))
-        alone = self._worst([self._measure(population, one)])
-        if alone is not None:
-            self.stuck[population.id] = self._problem(population, *alone)
-            self._set_tiles(population)
-            return
-        while True:
-            boxes = tile_boxes(shape, self.tiles[population.id])
-            # Nearly always the middle tile decides; all tiles are measured once it fits.
-            worst = self._worst([self._measure(population, boxes[len(boxes) // 2])])
-            if worst is None:
-                self._set_tiles(population)
-                worst = self._worst(self.registers[population.id])
-            if worst is None:
-                return
-            if not self._shrink(population, *worst):
-                self._set_tiles(population)
-                return
-
-    def _measure(self, population: Population, box: Box) -> Registers:
-        return slice_registers(self.graph, self.profile, population, box, self.boxes)
-
-    def _set_tiles(self, population: Population) -> None:
-        boxes = tile_boxes(population.shape, self.tiles[population.id])
+    def _next_cut(self, population: Population) -> bool:
+        """Take the next finer cut that fits; False, with the problem noted, where there is none."""
+        boxes = next(self.cuts[population.id], None)
+        if boxes is None:
+            self.registers.setdefault(population.id, [self._measure(population, b) for b in self.boxes[population.id]])
+            return False
         self.boxes[population.id] = boxes
         self.registers[population.id] = [self._measure(population, box) for box in boxes]
+        return True
 
-    def _worst(self, registers: list[Registers]) -> tuple[str, int, int] | None:
-        """The register that is fullest beyond its limit: (resource, used, limit).
+    # -- dense layers --------------------------------------------------------------------------------------------
 
-        Synapse memory goes first: it divides channels, and wide tiles are then cut in fewer places.
-        """
-        found: tuple[str, int, int] | None = None
-        for resource in registers[0]:
+    def _runs(self, population: Population) -> Iterator[list[Box]]:
+        """Ever shorter runs that fit."""
+        longest = self.profile.limit("neurons") or population.size
+        reason = ("neurons", 0, 0)
+        while True:
+            boxes = _run_boxes(population.shape, longest)
+            # The first run is as long as any, so it decides.
+            worst = self._worst(self._measure(population, boxes[0]))
+            if worst is None and is_sparse(self.graph, population):
+                worst = max(
+                    filter(None, (self._worst(self._measure(population, box)) for box in boxes)),
+                    key=lambda excess: excess[1] / excess[2],
+                    default=None,
+                )
+            reason = worst or reason
+            if worst is not None and longest == 1:
+                self._give_up(population, worst, 0)
+                return
+            if len(boxes) > self.most_cores:
+                self._give_up(population, reason, len(boxes))
+                return
+            if worst is None:
+                yield boxes
+            divisor = 2 if worst is None else max(2, -(-worst[1] // worst[2]))
+            longest = max(1, min(longest, population.size if worst is None else longest) // divisor)
+
+    # -- convolutional populations -------------------------------------------------------------------------------
+
+    def _tiles(self, population: Population) -> Iterator[list[Box]]:
+        """Ever more tiles that fit, by number of cores."""
+        channels = population.shape[0]
+        while True:
+            one = (channels, 1, 1)
+            alone = self._worst(self._measure(population, _middle(population.shape, one)))
+            if alone is None:
+                yield from self._tiles_with(population, channels)
+            elif channels == 1:
+                self._give_up(population, alone, 0)
+                return
+            if channels == 1:
+                self._give_up(population, ("neurons", 0, 0), self.most_cores + 1)
+                return
+            channels = -(-channels // 2)
+
+    def _tiles_with(self, population: Population, channels: int) -> Iterator[list[Box]]:
+        shape = population.shape
+        most = self.profile.limit("neurons") or population.size
+        before = 0
+        for tile in _tiles_by_cores(shape, channels):
+            if tile[0] * tile[1] * tile[2] > most:
+                continue
+            # Nearly always the middle tile decides; all tiles are measured once it fits.
+            if self._worst(self._measure(population, _middle(shape, tile))) is not None:
+                continue
+            boxes = tile_boxes(shape, tile)
+            if len(boxes) > self.most_cores:
+                return
+            if len(boxes) == before or any(self._worst(self._measure(population, box)) for box in boxes):
+                continue
+            before = len(boxes)
+            yield boxes
+
+    # -- what both need ------------------------------------------------------------------------------------------
+
+    def _measure(self, population: Population, box: Box) -> Registers:
+        return slice_registers(self.graph, self.profile, population, box)
+
+    def _worst(self, registers: Registers) -> Excess | None:
+        """The register that is fullest beyond its limit."""
+        found: Excess | None = None
+        for resource, used in registers.items():
             limit = self.profile.limit(resource)
-            used = max(entry[resource] for entry in registers)
             if limit is None or used <= limit:
                 continue
-            if resource == "synapse_memory":
-                return (resource, used, limit)
             if found is None or used * found[2] > found[1] * limit:
                 found = (resource, used, limit)
         return found
 
-    def _shrink(self, population: Population, resource: str, used: int, limit: int) -> bool:
-        """Cut the tile once for `resource`; record the problem and return False where cutting cannot help."""
-        tile, shape = self.tiles[population.id], population.shape
-        dense = any(isinstance(p.synapse, Dense) for p in self.graph.incoming[population.id])
-        if resource == "synapse_memory" and not dense:
-            smaller = _cut_channels(tile, shape, used, limit)
-        elif resource == "synapse_memory":
-            smaller = _cut_channels(tile, shape, used, limit) or _cut_positions(tile, shape, used, limit, 1)
-        else:
-            smaller = (
-                _cut_positions(tile, shape, used, limit, _NARROWEST)
-                or _cut_positions(tile, shape, used, limit, 1)
-                or _cut_channels(tile, shape, used, limit)
-            )
-        cores = 0 if smaller is None else len(tile_boxes(shape, smaller))
-        if smaller is None or cores > self.board_cores:
-            self.stuck[population.id] = self._problem(population, resource, used, limit, cores=cores)
-            return False
-        self.tiles[population.id] = smaller
-        return True
-
-    def _problem(self, population: Population, resource: str, used: int, limit: int, *, cores: int = 0) -> FitProblem:
-        """`resource` cannot be divided further, or only over more `cores` than the board has."""
-        over = f"dividing it by {resource.replace('_', ' ')} takes more cores than the board has; {REMEDIES[resource]}"
-        return FitProblem(
+    def _give_up(self, population: Population, excess: Excess, cores: int) -> None:
+        """The layer cannot be divided further, or only over more `cores` than anybody has."""
+        if population.id in self.stuck:
+            return
+        resource, used, limit = excess
+        over = f"dividing it by {resource.replace('_', ' ')} takes more cores than any board; {REMEDIES[resource]}"
+        self.stuck[population.id] = FitProblem(
             layer=population.id,
             resource="cores" if cores else resource,
             used=cores or used,
-            limit=self.board_cores if cores else limit,
+            limit=self.most_cores if cores else limit,
             remedy=over if cores else f"it cannot be divided further; {REMEDIES[resource]}",
             source=population.source,
         )
@@ -177,70 +215,48 @@ class _Cutter:
             for entry, used in zip(self.registers[population.id], edges, strict=True):
                 entry["output_edges"] = int(used)
             most = int(edges.max())
-            if most > limit and self._shrink(population, "output_edges", most, limit):
-                again.add(population.id)
+            if most > limit:
+                if box_size(self.boxes[population.id][0]) == 1:
+                    self._give_up(population, ("output_edges", most, limit), 0)
+                elif self._next_cut(population):
+                    again.add(population.id)
         return again
 
 
-def _first_tile(shape: Shape) -> Shape:
-    width = 1 << (shape[2].bit_length() - 1)
-    return (shape[0], shape[1], width)
+def is_sparse(graph: Graph, population: Population) -> bool:
+    """True where runs of one length take different numbers of words."""
+    return any(not isinstance(p.synapse, Dense) for p in graph.incoming[population.id])
 
 
-def _cut_positions(tile: Shape, shape: Shape, used: int, limit: int, narrowest: int) -> Shape | None:
-    channels, rows, columns = tile
-    if columns > narrowest:
-        return (channels, rows, columns // 2)
-    if rows > narrowest:
-        return (channels, max(narrowest, _next_part(rows, shape[1], used, limit)), columns)
-    return None
+def _run_boxes(shape: Shape, longest: int) -> list[Box]:
+    """Runs of at most `longest` neurons in C,H,W order, kept as boxes: whole channels, else rows, else columns."""
+    channels, rows, columns = shape
+    if longest >= rows * columns:
+        return tile_boxes(shape, (min(channels, longest // (rows * columns)), rows, columns))
+    if longest >= columns:
+        return tile_boxes(shape, (1, min(rows, longest // columns), columns))
+    return tile_boxes(shape, (1, 1, longest))
 
 
-def _cut_channels(tile: Shape, shape: Shape, used: int, limit: int) -> Shape | None:
-    if tile[0] == 1:
-        return None
-    return (_next_part(tile[0], shape[0], used, limit), tile[1], tile[2])
+def _middle(shape: Shape, tile: Shape) -> Box:
+    """The middle one of the tiles."""
+    spans = []
+    for extent, step in zip(shape, tile, strict=True):
+        start = (-(-extent // step) // 2) * step
+        spans.append((start, min(start + step, extent)))
+    return (spans[0], spans[1], spans[2])
 
 
-def _next_part(part: int, whole: int, used: int, limit: int) -> int:
-    """The size of the parts when `whole` is divided into more equal parts than now, `part` being the size now."""
-    # Registers shrink at most in proportion, so fewer parts than this cannot be enough.
-    parts = max(-(-whole // part) + 1, -(-whole // part) * used // limit)
-    return max(1, min(part - 1, -(-whole // parts)))
+def _tiles_by_cores(shape: Shape, channels: int) -> list[Shape]:
+    """(C,H,W) tiles with that many channels: columns a power of two, rows halved; fewest cores first."""
+    _, rows, columns = shape
+    widths = [1 << k for k in range(columns.bit_length() - 1, -1, -1)]
+    heights = list(dict.fromkeys(-(-rows // (1 << k)) for k in range(rows.bit_length() + 1)))
 
+    def order(cut: tuple[tuple[int, int], tuple[int, int]]) -> tuple[int, int, int]:
+        (i, width), (j, height) = cut
+        imbalance = i - j
+        return (-(-columns // width) * -(-rows // height), imbalance if imbalance >= 0 else -2 * imbalance, i)
 
-def _width_problems(graph: Graph, profile: HardwareProfile) -> list[FitProblem]:
-    """Numbers that the chip's words cannot hold: weights, delays, thresholds, biases."""
-    problems: list[FitProblem] = []
-
-    def check(layer: str, resource: str, used: int, limit: int, remedy: str, source: str) -> None:
-        if used > limit:
-            problems.append(
-                FitProblem(layer=layer, resource=resource, used=used, limit=limit, remedy=remedy, source=source)
-            )
-
-    weight_bits, delay = profile.limit("weight_bits"), profile.limit("delay")
-    for projection in graph.projections:
-        source = graph.by_id[projection.dst].source
-        if weight_bits is not None:
-            mantissa = projection.synapse.kernel.mantissa
-            needed = _signed_bits(int(mantissa.min()), int(mantissa.max()))
-            check(projection.label, "weight_bits", needed, weight_bits, f"quantise to {weight_bits} bits.", source)
-        if delay is not None:
-            remedy = "export with relay populations (--relays), or shorten the skip."
-            check(projection.label, "delay", projection.delay, delay, remedy, source)
-    vth_bits, bias_bits = profile.limit("vth_bits"), profile.limit("bias_bits")
-    for population in graph.populations:
-        neuron = population.neuron
-        if isinstance(neuron, Lif):
-            if vth_bits is not None:
-                remedy = "scale weights and threshold down together."
-                check(population.id, "vth_bits", neuron.vth_mant.bit_length(), vth_bits, remedy, population.source)
-            if bias_bits is not None:
-                needed = _signed_bits(int(neuron.bias_mant.min()), int(neuron.bias_mant.max()))
-                check(population.id, "bias_bits", needed, bias_bits, "use a larger bias_exp.", population.source)
-    return problems
-
-
-def _signed_bits(low: int, high: int) -> int:
-    return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length() if high > 0 else 0) + 1
+    cuts = sorted(product(enumerate(widths), enumerate(heights)), key=order)
+    return [(channels, height, width) for (_, width), (_, height) in cuts]

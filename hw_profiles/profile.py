@@ -70,19 +70,26 @@ class Topology:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """Prices by operation: `energy` in pJ, `time` in ns, `power` in mW per chip; `arithmetic` by precision, in pJ."""
+    """Prices by operation: `energy` in pJ, `time` in ns, `power` in mW per chip; `arithmetic` by precision, in pJ.
+
+    `barrier_by_tiles` is the barrier's time in ns by the number of tiles in use, where that was published.
+    """
 
     energy: Quantities = field(default_factory=dict)
     time: Quantities = field(default_factory=dict)
     power: Quantities = field(default_factory=dict)
     arithmetic: Mapping[str, Quantities] = field(default_factory=dict)
+    barrier_by_tiles: Mapping[int, Quantity] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HardwareProfile:
     """One chip on one board, or an estimator without a chip (`kind` = "algorithmic": no cores, no limits).
 
-    `limits` and `packing` hold only what was published: a missing key is unknown, not zero.
+    `limits` and `packing` hold only what was published: a missing key is unknown, not zero. `boards` holds the number of
+    chips by board, `board_facts` everything that is published about each board; `topology` is that of the chosen board,
+    `chip_topology` the chip's own. Chips that give every layer one core of
+    its own, all of different sizes, have `kernel_memories` and `neuron_memories`: words by core.
     """
 
     name: str
@@ -98,6 +105,10 @@ class HardwareProfile:
     boards: Quantities = field(default_factory=dict)
     board: str = ""
     sources: tuple[str, ...] = ()
+    board_facts: Mapping[str, Quantities] = field(default_factory=dict)
+    chip_topology: Topology | None = None
+    kernel_memories: tuple[Quantity, ...] = ()
+    neuron_memories: tuple[Quantity, ...] = ()
 
     @property
     def chips(self) -> int:
@@ -106,6 +117,9 @@ class HardwareProfile:
 
     def limit(self, resource: str) -> int | None:
         """The largest allowed use of a resource, None where nobody published one."""
+        memories = {"kernel_memory": self.kernel_memories, "neuron_memory": self.neuron_memories}.get(resource)
+        if memories:
+            return max(int(memory.low) for memory in memories)
         found = self.limits.get(resource)
         return None if found is None else int(found.low)
 
@@ -120,7 +134,10 @@ class HardwareProfile:
             raise ProfileError(
                 f"Profile {self.name!r} has no board {board!r}; choose one of {', '.join(self.boards) or 'none'}."
             )
-        return replace(self, board=board)
+        topology, cores = self.chip_topology or self.topology, self.board_facts.get(board, {}).get("cores")
+        if topology is not None and cores is not None:
+            topology = replace(topology, cores_per_chip=int(cores.low) // int(self.boards[board].low))
+        return replace(self, board=board, topology=topology)
 
 
 def available() -> tuple[str, ...]:
@@ -197,6 +214,11 @@ def _explain(error: Any) -> str:
                 "neuron_update_active and neuron_update_inactive need each other; add the missing one, or give one price "
                 "for all updates as neuron_update."
             )
+        case "anyOf":
+            return (
+                "neurons is missing; a chip limits the neurons of a core, or lists core_kernel_memory and "
+                "core_neuron_memory."
+            )
         case "oneOf":
             return "give either value, or low and high; not both and not neither."
         case None:
@@ -248,9 +270,8 @@ def _build(path: Path, document: dict[str, Any]) -> HardwareProfile:
                 raise ProfileError(f"{path}: {key}.{name}: is {entry}, it must be a whole number of at least 1.")
         return found
 
-    boards = {
-        name: quantity(f"boards.{name}.chips", table["chips"]) for name, table in document.get("boards", {}).items()
-    }
+    facts = {name: section(f"boards.{name}", table) for name, table in document.get("boards", {}).items()}
+    boards = {name: found["chips"] for name, found in facts.items()}
     whole("boards", boards)
     board = document.get("default_board", "")
     if board and board not in boards:
@@ -264,14 +285,27 @@ def _build(path: Path, document: dict[str, Any]) -> HardwareProfile:
             f"{path}: topology.cores_per_chip: is {topology.cores_per_chip}, but the mesh has room for "
             f"{topology.cores_per_tile * topology.mesh_columns * topology.mesh_rows}; enlarge the mesh."
         )
-    return HardwareProfile(
+    limits = dict(document.get("limits", {}))
+    memories = {
+        name: tuple(
+            quantity(f"limits.{name}.{core}", table) for core, table in enumerate(limits.pop(f"core_{name}", ()))
+        )
+        for name in ("kernel_memory", "neuron_memory")
+    }
+    for name, found in memories.items():
+        if found and (topology is None or len(found) != topology.cores_per_chip):
+            raise ProfileError(
+                f"{path}: limits.core_{name}: has {len(found)} entries, the chip has "
+                f"{topology.cores_per_chip if topology else 0} cores; give one entry for each core."
+            )
+    profile = HardwareProfile(
         name=document["name"],
         title=document["title"],
         kind=document["kind"],
         estimator=document["estimator"],
         includes=document["includes"],
         path=path.name,
-        limits=whole("limits", section("limits", document.get("limits", {}))),
+        limits=whole("limits", section("limits", limits)),
         packing=whole("packing", section("packing", document.get("packing", {}))),
         costs=Costs(
             energy=section("energy", document.get("energy", {})),
@@ -281,9 +315,17 @@ def _build(path: Path, document: dict[str, Any]) -> HardwareProfile:
                 precision: section(f"arithmetic.{precision}", prices)
                 for precision, prices in document.get("arithmetic", {}).items()
             },
+            barrier_by_tiles={
+                int(tiles): quantity(f"barrier_by_tiles.{tiles}", table)
+                for tiles, table in document.get("barrier_by_tiles", {}).items()
+            },
         ),
         topology=topology,
         boards=boards,
-        board=board,
         sources=tuple(references.values()),
+        board_facts=facts,
+        chip_topology=topology,
+        kernel_memories=memories["kernel_memory"],
+        neuron_memories=memories["neuron_memory"],
     )
+    return profile.on_board(board) if board else profile

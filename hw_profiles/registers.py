@@ -2,13 +2,14 @@
 
 neurons         neurons of the slice
 neuron_groups   1 for each slice
-synapse_memory  words: a convolution keeps one list of weights per (input channel, tap) and shares it between all
-                positions and between projections with the same kernel; a dense projection keeps one list per axon,
-                zeros included; a list of n synapses takes ceil(n * synapse bits / word bits) words
-axon_in         source neurons that reach the core; or, where the profile says that convolutions share axons, one per
-                source core
+synapse_memory  words of all lists of synapses; see hw_profiles.packing
+axon_in         source neurons that reach the core; where the profile says that convolutions share axons, one per
+                channel block of the slice and source population
 output_edges    pairs (neuron, destination core)
-axon_map        one entry per neuron and target population; per position where convolutions share axons
+axon_map        one entry per neuron and target population; per position and channel block where convolutions share
+                axons; an output keeps one per neuron for the host
+core_memory     synapse_memory + axon_in + neurons + axon_map: registers that share one memory
+state_words     words of neuron state, by kind of neuron (no published limit)
 delay_slots     neurons * (longest incoming delay + 1): the buffers that delayed currents wait in (no published limit)
 """
 
@@ -19,45 +20,77 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from hw_profiles.packing import channel_blocks, list_words
 from hw_profiles.profile import HardwareProfile
 from hw_profiles.reach import Box, Reach, box_size, reach
 from hw_profiles.slices import box_bounds
-from netx_export.graph import Conv, Dense, Graph, Input, Population
+from netx_export.graph import (
+    Conv,
+    ConvTranspose,
+    Delta,
+    Dense,
+    Graph,
+    Input,
+    Lif,
+    NeuronSpec,
+    OneToOne,
+    Or,
+    Population,
+    Readout,
+    Rf,
+    RfIz,
+    Sigma,
+    SigmaDelta,
+    Sparse,
+    Wire,
+)
 
 Registers = dict[str, int]
 Boxes = Mapping[str, Sequence[Box]]
 """Boxes of every population, by population id."""
 
 
+def state_words(neuron: NeuronSpec) -> int:
+    """State variables that one neuron keeps from step to step."""
+    match neuron:
+        case Input():
+            return 0
+        case Readout() | Sigma():
+            return 1
+        case Lif() | Or() | Delta() | Rf() | RfIz():
+            return 2
+        case SigmaDelta():
+            return 3
+
+
 def synapse_words(graph: Graph, profile: HardwareProfile, population: Population, box: Box) -> int:
     """Words of synapse memory for the part of all incoming projections that ends in `box`."""
-    word = profile.packed("word_bits")
-    weight = profile.limit("weight_bits")
-    if word is None or weight is None:
-        return 0
-    conv_bits = profile.packed("conv_synapse_bits") or weight
-    dense_bits = profile.packed("dense_synapse_bits") or weight
     words, stored = 0, set[int]()
     for projection in graph.incoming[population.id]:
         synapse = projection.synapse
-        mantissa = synapse.kernel.mantissa
-        if isinstance(synapse, Dense):
-            words += mantissa.shape[1] * _ceil_div(box_size(box) * dense_bits, word)
-            continue
-        if id(synapse.kernel) in stored:
-            continue
-        stored.add(id(synapse.kernel))
-        if isinstance(synapse, Conv):
-            reached = reach(projection, graph.by_id[projection.src], population, box).channels
-            taps = mantissa.shape[2] * mantissa.shape[3]
-            words += taps * sum(_ceil_div(int(n) * conv_bits, word) for n in reached[reached > 0])
-        else:
-            words += (box[0][1] - box[0][0]) * _ceil_div(conv_bits, word)
+        source = graph.by_id[projection.src]
+        match synapse:
+            case Dense():
+                axons = synapse.kernel.mantissa.shape[1]
+                words += axons * list_words(profile, np.array([box_size(box)]), synapse.kernel, shared=False)
+            case Sparse():
+                table = reach(projection, source, population, box).table
+                if table is not None:
+                    words += list_words(profile, table.ravel(), synapse.kernel, shared=False)
+            case Wire():
+                pass
+            case Conv() | ConvTranspose() | OneToOne():
+                # Projections with one kernel share its lists.
+                if id(synapse.kernel) in stored:
+                    continue
+                stored.add(id(synapse.kernel))
+                if isinstance(synapse, OneToOne):
+                    synapses, taps = np.ones(box[0][1] - box[0][0], np.int64), 1
+                else:
+                    synapses = reach(projection, source, population, box).channels
+                    taps = synapse.kernel.mantissa.shape[2] * synapse.kernel.mantissa.shape[3]
+                words += taps * list_words(profile, synapses, synapse.kernel, shared=True)
     return words
-
-
-def _ceil_div(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 def reaches_by_source(graph: Graph, population: Population, box: Box) -> dict[str, list[Reach]]:
@@ -109,53 +142,47 @@ def _sum_boxes(values: npt.NDArray[np.int64], bounds: npt.NDArray[np.int64]) -> 
 
 def shares_axons(graph: Graph, profile: HardwareProfile, source: str, target: str) -> bool:
     """True where every projection between the two is a convolution and the chip shares convolutions' axons."""
-    return profile.packed("conv_axons_per_source_core") is not None and not any(
-        isinstance(p.synapse, Dense) for p in graph.incoming[target] if p.src == source
+    return profile.packed("conv_axons_per_channel_block") is not None and not any(
+        isinstance(p.synapse, Dense | Sparse) for p in graph.incoming[target] if p.src == source
     )
 
 
-def slice_registers(
-    graph: Graph, profile: HardwareProfile, population: Population, box: Box, boxes: Boxes
-) -> Registers:
-    """Registers that depend on the slice and on how its sources are cut; see the module's table."""
+def slice_registers(graph: Graph, profile: HardwareProfile, population: Population, box: Box) -> Registers:
+    """Registers that depend on the slice alone; see the module's table."""
+    blocks = channel_blocks(box[0][1] - box[0][0])
     axons = 0
     for source, reaches in reaches_by_source(graph, population, box).items():
-        if not reaches:
-            continue
         if shares_axons(graph, profile, source, population.id):
-            # The host sends the input through one axon set; cores are counted one by one.
-            is_input = isinstance(graph.by_id[source].neuron, Input)
-            cores = 1 if is_input else int((senders(reaches, box_bounds(list(boxes[source]))) > 0).sum())
-            axons += cores * (profile.packed("conv_axons_per_source_core") or 1)
-        else:
+            axons += blocks * (profile.packed("conv_axons_per_channel_block") or 1)
+        elif reaches:
             shape = graph.by_id[source].shape
             axons += int(senders(reaches, np.array([[0, shape[0], 0, shape[1], 0, shape[2]]], np.int64))[0])
-    longest = max((p.delay for p in graph.incoming[population.id]), default=0)
+    longest = max((p.longest_delay for p in graph.incoming[population.id]), default=0)
     size = box_size(box)
     registers = {
         "neurons": size,
         "neuron_groups": 1,
         "synapse_memory": synapse_words(graph, profile, population, box),
         "axon_in": axons,
+        "state_words": size * state_words(population.neuron),
         "delay_slots": size * (longest + 1),
     }
     if profile.limit("axon_map") is not None:
-        registers["axon_map"] = _axon_map(graph, profile, population, box)
+        registers["axon_map"] = _axon_map(graph, profile, population, box, blocks)
+    if profile.limit("core_memory") is not None:
+        shared = ("synapse_memory", "axon_in", "neurons", "axon_map")
+        registers["core_memory"] = sum(registers.get(name, 0) for name in shared)
     return registers
 
 
-def _axon_map(graph: Graph, profile: HardwareProfile, population: Population, box: Box) -> int:
+def _axon_map(graph: Graph, profile: HardwareProfile, population: Population, box: Box, blocks: int) -> int:
     size = box_size(box)
     positions = size // (box[0][1] - box[0][0])
     targets = {p.dst for p in graph.outgoing[population.id]}
     if not targets:
         return size
-    per_position = profile.packed("conv_axon_map_per_position")
     return sum(
-        positions * per_position
-        if per_position is not None and shares_axons(graph, profile, population.id, target)
-        else size
-        for target in targets
+        positions * blocks if shares_axons(graph, profile, population.id, target) else size for target in targets
     )
 
 

@@ -18,6 +18,10 @@ RESOURCES = (
     "output_edges",
     "axon_map",
     "axon_memory",
+    "core_memory",
+    "kernel_memory",
+    "neuron_memory",
+    "state_words",
     "delay_slots",
 )
 """Per-core registers in the order of every table."""

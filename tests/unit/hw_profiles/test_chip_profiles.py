@@ -14,13 +14,24 @@ from tests.unit.hw_profiles.chip_networks import SOURCE, chip_text, write_chip
 
 
 def test_shipped_profiles_load_and_name_their_sources() -> None:
-    assert hw_profiles.available() == ("algorithmic-45nm", "loihi1-davies2018", "loihi2")
+    assert hw_profiles.available() == (
+        "algorithmic-45nm",
+        "darwin3",
+        "loihi1-davies2018",
+        "loihi1-fitted",
+        "loihi2",
+        "loihi2-2024",
+        "speck",
+        "truenorth",
+    )
     for name in hw_profiles.available():
         profile = hw_profiles.load(name)
         assert profile.name == name
         assert profile.sources
         costs = profile.costs
-        numbers = [*profile.limits.values(), *profile.packing.values(), *profile.boards.values()]
+        numbers = [*profile.limits.values(), *profile.packing.values(), *profile.kernel_memories]
+        numbers += [*profile.neuron_memories, *costs.barrier_by_tiles.values()]
+        numbers += [number for facts in profile.board_facts.values() for number in facts.values()]
         numbers += [*costs.energy.values(), *costs.time.values(), *costs.power.values()]
         numbers += [entry for prices in costs.arithmetic.values() for entry in prices.values()]
         assert numbers
@@ -55,6 +66,13 @@ def test_other_boards() -> None:
     assert hw_profiles.load("loihi2", board="Oheo Gulch").chips == 1
     with pytest.raises(ProfileError, match=r"'loihi2' has no board 'Nahuku'; choose one of Oheo Gulch, Kapoho Point"):
         hw_profiles.load("loihi2", board="Nahuku")
+    large = hw_profiles.load("loihi2", board="Hala Point")
+    assert large.topology is not None
+    assert large.topology.cores_per_chip * large.chips == 140544
+    assert large.board_facts["Hala Point"]["power_max"].low == 2600
+    again = large.on_board("Kapoho Point").topology
+    assert again is not None
+    assert again.cores_per_chip == 120
 
 
 def test_unknown_names() -> None:

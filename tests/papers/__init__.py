@@ -1,0 +1,1 @@
+"""Numbers from papers and published tool outputs, as tests."""
