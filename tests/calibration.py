@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from netx_export.graph import Dense, Graph, Input, Lif, Or, Population, Projection
+from netx_export.graph import Dense, Graph, Input, Lif, Or, Population, Projection, Sparse, Wire
 from tests.reference import fan_of, per_neuron
 
 LOW, HIGH = 0.015, 0.38
@@ -32,22 +32,41 @@ def _wrap(x: npt.NDArray[np.int64], bits: int) -> npt.NDArray[np.int64]:
     return (x + (1 << (bits - 1))) % (1 << bits) - (1 << (bits - 1))
 
 
+def weights_of(projection: Projection, source: Population, target: Population) -> dict[int, npt.NDArray[np.int64]]:
+    """Weight mantissas (targets, sources) by delay in steps."""
+    weights: dict[int, npt.NDArray[np.int64]] = {}
+    for origin, synapses in enumerate(fan_of(projection, source, target)):
+        for reached, weight, delay in synapses:
+            if delay not in weights:
+                weights[delay] = np.zeros((target.size, source.size), np.int64)
+            weights[delay][reached, origin] += weight
+    return weights
+
+
+def _scale(total: Spikes, projection: Projection) -> Spikes:
+    if isinstance(projection.synapse, Wire):
+        return total
+    exponent = projection.synapse.kernel.exponent
+    if exponent < 0:
+        return _wrap(total, 32) >> -exponent
+    return _wrap(total << exponent, 32 if isinstance(projection.synapse, Dense | Sparse) else 24)
+
+
 def current_of(
     projection: Projection, source: Population, target: Population, spikes: Spikes, *, as_given: bool
 ) -> Spikes:
     """What `projection` delivers, (T,B,neurons): in the same step at `aligned` timing, else 1 + delay steps later."""
-    weights = np.zeros((target.size, source.size), np.int64)
-    for origin, synapses in enumerate(fan_of(projection, source, target)):
-        for reached, weight in synapses:
-            weights[reached, origin] += weight
-    current = _wrap(spikes @ weights.T, 32 if isinstance(projection.synapse, Dense) else 24)
-    if not as_given:
-        return current
-    late = np.zeros_like(current)
-    lag = 1 + projection.delay
-    if lag < len(current):
-        late[lag:] = current[:-lag]
-    return late
+    if isinstance(projection.synapse, Wire):
+        first, last = projection.src_channels or (0, source.shape[0])
+        area = source.shape[1] * source.shape[2]
+        return spikes[:, :, first * area : last * area].copy()
+    arriving = np.zeros((*spikes.shape[:2], target.size), np.int64)
+    for delay, weights in weights_of(projection, source, target).items():
+        current = _scale(spikes @ weights.T, projection)
+        lag = 1 + delay if as_given else 0
+        if lag < len(current):
+            arriving[lag:] += current[: len(current) - lag]
+    return arriving
 
 
 def lif_spikes(neuron: Lif, shape: tuple[int, int, int], a_in: Spikes) -> Spikes:

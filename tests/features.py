@@ -60,7 +60,7 @@ def features(graph: Graph, inputs: dict[str, npt.NDArray[np.int32]]) -> set[str]
     ends = [p.dst for p in graph.projections]
     if len(set(ends)) < len(ends):
         found.add("several projections into one population")
-    kernels = [id(p.synapse.kernel) for p in graph.projections]
+    kernels = [id(p.synapse.kernel) for p in graph.projections if not isinstance(p.synapse, Wire)]
     if len(set(kernels)) < len(kernels):
         found.add("shared kernel")
     for p in graph.projections:

@@ -136,6 +136,7 @@ class Delta:
     x[t] = a_in[t] << (spike_exp + state_exp)
     d = x[t] - x[t-1] + residue[t-1];  s = d if |d| >= (vth << (spike_exp + state_exp)) else 0
     residue[t] = d - s;  the message s >> state_exp is sent where it is not 0
+    d = -2**31 is never sent, as |d| does not exist in 32 bits.
     State: u = x (`act`), v = residue. Source: lava-nc 0.10.0 `PyDeltaModelFixed` (without `cum_error`).
     """
 
@@ -154,6 +155,7 @@ class SigmaDelta:
     sigma[t] = sigma[t-1] + a_in[t];  act[t] = f(sigma[t] + (bias << (spike_exp + state_exp)))
     d = act[t] - act[t-1] + residue[t-1];  s = d if |d| >= (vth << (spike_exp + state_exp)) else 0
     residue[t] = d - s;  the message s >> state_exp is sent where it is not 0
+    d = -2**31 is never sent, as |d| does not exist in 32 bits. a_in is not shifted.
     f is max(., 0) for `relu`, the identity for `unit`. State: u = sigma, v = residue.
     `bias` is per channel (C,) or per neuron (C,H,W). Source: lava-nc 0.10.0 `PySigmaDeltaModelFixed`.
     """
@@ -207,6 +209,7 @@ class Rf:
     re[t] = clip24(tz(cos*re[t-1], 12) - tz(sin*im[t-1], 12) + (a_re[t] << state_exp))
     im[t] = clip24(tz(sin*re[t-1], 12) + tz(cos*im[t-1], 12) + (a_im[t] << state_exp))
     s[t] = (re[t] >= (vth_mant << state_exp)) and im[t] >= 0 and im[t-1] < 0
+    a << state_exp wraps at 32 bits, the products and sums do not.
     Projections end in port "re" or "im": a complex dense layer is two Dense that share their source. No bias, no reset.
     State: u = re, v = im. Source: lava-nc 0.10.0 `PyRFModelFixed`; NetX calls it "RF_PHASE".
     """

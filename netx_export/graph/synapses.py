@@ -23,7 +23,9 @@ class Kernel:
     """Weights w = mantissa << exponent; below 0 the sum of a step is shifted right (floor). One Kernel may serve several projections; it is stored once.
 
     Mantissas are 8 bits signed, [-128, 127]; SLAYER's even weights in [-256, 254] are exponent 1. Negative
-    exponents come from files only, and never with convolutions, where Lava ignores exponents.
+    exponents come from files only, and never with convolutions, where Lava ignores exponents. The sum wraps at 32 bits
+    before it is shifted. Where synapses of one projection differ in their delays, the spikes of one step that travel
+    equally long have a sum, a wrap and a floor of their own (Lava's DelayDense).
     """
 
     mantissa: npt.NDArray[np.int16]

@@ -8,122 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from netx_export.graph import Conv, Dense, Graph, Input, Kernel, Lif, Population, Projection
-from tests.reference import ReferenceRun, interpret
+from tests.conformance.stock_processes import compare
+from tests.reference import interpret
 
 pytest.importorskip("lava")
 pytestmark = pytest.mark.lava
-
-Array = npt.NDArray[Any]
-
-
-def _whc(array: Array) -> Array:
-    """(C,H,W,...) as Lava's (W,H,C,...)."""
-    return array.transpose(2, 1, 0, *range(3, array.ndim))
-
-
-def _lava_conv(synapse: Conv, source: tuple[int, int, int], message_bits: int) -> Any:
-    from lava.proc.conv.process import Conv as LavaConv
-
-    kernel = synapse.kernel.mantissa.astype(np.int32) << synapse.kernel.exponent
-    return LavaConv(
-        # Lava convolves, we correlate: taps are flipped and axes become (C_out, W, H, C_in).
-        weight=kernel[:, :, ::-1, ::-1].transpose(0, 3, 2, 1).copy(),
-        input_shape=(source[2], source[1], source[0]),
-        stride=synapse.stride[::-1],
-        padding=synapse.padding[::-1],
-        dilation=synapse.dilation[::-1],
-        groups=synapse.groups,
-        num_message_bits=message_bits,
-    )
-
-
-def _run_in_lava(graph: Graph, inputs: dict[str, Array], steps: int) -> dict[str, dict[str, Array]]:
-    """u, v and spikes (N,C,H,W) of every Lif population, state by state after each step of Lava's simulator."""
-    from lava.magma.core.run_conditions import RunSteps
-    from lava.magma.core.run_configs import Loihi2SimCfg
-    from lava.proc.dense.process import Dense as LavaDense
-    from lava.proc.io.sink import RingBuffer as Sink
-    from lava.proc.io.source import RingBuffer as Source
-    from lava.proc.lif.process import LIF, LIFReset
-
-    aligned = graph.timing == "aligned"
-    cells: dict[str, Any] = {}
-    sinks: dict[str, Any] = {}
-    for population in graph.populations:
-        neuron = population.neuron
-        whc = population.shape[::-1]
-        if isinstance(neuron, Input):
-            # (T,1,C,H,W), one sample or more back to back, then silence.
-            stream = inputs[population.id].swapaxes(0, 1).reshape(-1, *population.shape)
-            padded = np.zeros((steps, *population.shape), np.int32)
-            padded[: len(stream)] = stream
-            cells[population.id] = Source(data=_whc(padded.transpose(1, 2, 3, 0)))
-            continue
-        assert isinstance(neuron, Lif)
-        bias = np.broadcast_to(
-            neuron.bias_mant[:, None, None] if neuron.bias_mant.ndim == 1 else neuron.bias_mant, population.shape
-        )
-        values = {"du": neuron.du, "dv": neuron.dv, "bias_mant": _whc(bias), "bias_exp": neuron.bias_exp}
-        if aligned:
-            cells[population.id] = LIFReset(
-                shape=whc,
-                vth=neuron.vth_mant,
-                reset_interval=graph.steps,
-                # Lava's first time step is 1; a population at depth d starts its first sample in time step d + 1.
-                reset_offset=graph.depth[population.id] + 1,
-                **values,
-            )
-        else:
-            cells[population.id] = LIF(shape=whc, vth=neuron.vth_mant, **values)
-        sinks[population.id] = Sink(shape=whc, buffer=steps)
-        cells[population.id].s_out.connect(sinks[population.id].a_in)
-    for p in graph.projections:
-        assert p.delay == 0
-        source, target = graph.by_id[p.src], graph.by_id[p.dst]
-        bits = source.neuron.message_bits if isinstance(source.neuron, Input) else 0
-        if isinstance(p.synapse, Conv):
-            conv = _lava_conv(p.synapse, source.shape, bits)
-            cells[p.src].s_out.connect(conv.s_in)
-            conv.a_out.connect(cells[p.dst].a_in)
-        else:
-            assert isinstance(p.synapse, Dense)
-            order_in = _whc(np.arange(source.size).reshape(source.shape)).reshape(-1)
-            order_out = _whc(np.arange(target.size).reshape(target.shape)).reshape(-1)
-            weights = p.synapse.kernel.mantissa.astype(np.int32)[order_out][:, order_in]
-            # Mixed weights lose their last bit in Lava, so they are doubled and the exponent gives it back.
-            dense = LavaDense(weights=weights * 2, weight_exp=p.synapse.kernel.exponent - 1, num_message_bits=bits)
-            cells[p.src].s_out.reshape((source.size,)).connect(dense.s_in)
-            dense.a_out.reshape(target.shape[::-1]).connect(cells[p.dst].a_in)
-
-    found: dict[str, dict[str, list[Array]]] = {name: {"u": [], "v": []} for name in sinks}
-    first = cells[graph.inputs[0].id]
-    try:
-        for _ in range(steps):
-            first.run(condition=RunSteps(num_steps=1), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
-            for name in sinks:
-                for state in ("u", "v"):
-                    found[name][state].append(_whc(getattr(cells[name], state).get().copy()))
-        spikes = {name: sink.data.get().transpose(3, 2, 1, 0).astype(np.int64) for name, sink in sinks.items()}
-    finally:
-        first.stop()
-    return {name: {"s": spikes[name], **{k: np.stack(v) for k, v in found[name].items()}} for name in sinks}
-
-
-def _compare(graph: Graph, inputs: dict[str, Array]) -> ReferenceRun:
-    reference = interpret(graph, inputs)
-    lava = _run_in_lava(graph, inputs, reference.hardware_steps)
-    for name, record in lava.items():
-        np.testing.assert_array_equal(record["s"], reference.raw[name], err_msg=f"spikes of {name}")
-        # States are recorded inside a population's own window only; spikes above cover the whole run.
-        window = slice(reference.depth[name], reference.depth[name] + reference.samples * reference.steps)
-        for state, mine in (("u", reference.u), ("v", reference.v)):
-            np.testing.assert_array_equal(record[state][window], mine[name][window], err_msg=f"{state} of {name}")
-        assert record["s"].sum() > 0, f"{name} is silent and proves nothing"
-    return reference
 
 
 def _conv(rng: np.random.Generator, shape: tuple[int, ...], exponent: int, **geometry: Any) -> Conv:
@@ -150,7 +42,7 @@ def test_convolutions_into_staggered_lifreset_agree_over_three_samples() -> None
         ),
         steps=steps,
     )
-    run = _compare(graph, {"in": (rng.random((steps, 3, 2, 6, 5)) < 0.5).astype(np.int32)})
+    run = compare(graph, {"in": (rng.random((steps, 3, 2, 6, 5)) < 0.5).astype(np.int32)})
     assert run.events["u wraps"] > 0
     assert run.events["v saturates high"] > 0
     assert run.events["v saturates low"] > 0
@@ -178,7 +70,7 @@ def test_graded_convolution_wraps_at_24_bits_as_in_lava() -> None:
         "x": rng.integers(-32768, 32768, (4, 2, 1, 4, 6), dtype=np.int32),
         "y": (rng.random((4, 2, 3, 4, 6)) < 0.4).astype(np.int32),
     }
-    run = _compare(graph, inputs)
+    run = compare(graph, inputs)
     assert run.events["conv wraps"] > 20
 
 
@@ -197,7 +89,7 @@ def test_conv_wraps_by_spikes_alone_and_two_convs_overflow_the_current() -> None
         projections=tuple(Projection(src="in", dst="a", synapse=Conv(kernel=kernel), port=str(k)) for k in range(6)),
         steps=4,
     )
-    run = _compare(graph, {"in": (rng.random((4, 2, 24, 6, 6)) < 0.985).astype(np.int32)})
+    run = compare(graph, {"in": (rng.random((4, 2, 24, 6, 6)) < 0.985).astype(np.int32)})
     assert run.events["conv wraps by spikes"] > 0
     assert run.events["int32 overflows"] > 0
     assert run.events["u beyond 24 bits"] > 0
@@ -230,7 +122,7 @@ def test_dense_into_lif_agrees_without_resets(message_bits: int) -> None:
     )
     shape = (12, 1, 2, 3, 4)
     data = rng.integers(-128, 128, shape) if message_bits else rng.random(shape) < 0.4
-    run = _compare(graph, {"in": data.astype(np.int32)})
+    run = compare(graph, {"in": data.astype(np.int32)})
     assert run.events["u wraps"] > 0
 
 
