@@ -18,6 +18,8 @@ from netx_export.slayer.neurons import cuba, delta_encoder, resonator, sigma, si
 from netx_export.slayer.numbers import WEIGHT_SCALE, kernel_of, values, whole
 
 _HOME = "lava.lib.dl.slayer.block."
+_SYNAPSES = "lava.lib.dl.slayer.synapse.layer"
+_READOUTS = ("Dense", "Conv", "ConvTranspose")
 
 _REFUSED = {
     "Average": "it averages spikes to real numbers; leave it out and average the exported network's spikes on the host",
@@ -38,7 +40,8 @@ class Block:
     `synapses` by port: one with port "" , or "re" and "im" of a complex block. `recurrent` leads from the block to itself.
     `shift` is 1 where the block delays its output by one step (`delay_shift`). `delays` (C,) are whole axonal delays.
     `direct` marks an input block: its neurons receive the host's numbers without a synapse, `scale` units for 1.0.
-    `flattens` marks what only reorders axes; such a block has no neuron.
+    `flattens` marks what only reorders axes; such a block has no neuron. A synapse without neurons is a readout of its
+    currents, in 1/64.
     """
 
     path: str
@@ -53,8 +56,10 @@ class Block:
 
 
 def block_kind(module: object) -> str | None:
-    """`family.Class` of a SLAYER block ("cuba.Dense"), or None for other modules."""
+    """`family.Class` of a SLAYER block ("cuba.Dense"), "synapse.Class" of a synapse alone, None for other modules."""
     for cls in type(module).__mro__:
+        if cls.__module__ == _SYNAPSES and cls.__name__ in _READOUTS:
+            return f"synapse.{cls.__name__}"
         if cls.__module__.startswith(_HOME) and not cls.__name__.startswith("Abstract"):
             return f"{cls.__module__.removeprefix(_HOME)}.{cls.__name__}"
     return None
@@ -93,6 +98,9 @@ def read_block(module: Any, path: str) -> Block:
     """
     kind = check_block(module, path)
     family, name = kind.split(".")
+    if family == "synapse":
+        synapses = _synapses(module, path, "ConvT" if name == "ConvTranspose" else name)
+        return Block(path=path, kind=kind, neuron=Readout(unit=1 / WEIGHT_SCALE), synapses=synapses)
     if name == "Flatten":
         return Block(path=path, kind=kind, flattens=True)
     if name == "Input":
@@ -126,7 +134,7 @@ def read_block(module: Any, path: str) -> Block:
 def _forward_of(module: object, kind: str) -> Any:
     """The forward of lava-dl's own class."""
     for cls in type(module).__mro__:
-        if f"{cls.__module__}.{cls.__name__}" == _HOME + kind:
+        if f"{cls.__module__}.{cls.__name__}" in (_HOME + kind, _SYNAPSES + kind.removeprefix("synapse")):
             return cls.forward  # type: ignore[attr-defined]
     return None
 

@@ -27,6 +27,7 @@ from netx_export.graph import (
 )
 from netx_export.graph.fixedpoint import DELAY_MAX
 from netx_export.slayer.blocks import Block, Synapse
+from netx_export.slayer.numbers import WEIGHT_SCALE, whole
 from netx_export.slayer.signals import Part, Signal, later
 
 INPUT = "input"
@@ -128,6 +129,20 @@ class Network:
                 delays=part.axon_delays(),
             )
         )
+
+    def add_constant(self, signal: Signal, value: float, where: str) -> Signal:
+        """The readout `signal` with `value` added to it: its bias."""
+        only = signal.terms[0][0]
+        place = next(index for index, p in enumerate(self._populations) if p.id == only.population)
+        neuron = self._populations[place].neuron
+        if len(signal.parts) != 1 or not only.whole or not isinstance(neuron, Readout):
+            raise ExportError(f"{where} adds {value!r} to spikes; put it into a norm (bias) of the next block.")
+        units = whole(
+            np.array([value]), WEIGHT_SCALE, f"{where}: the constant", f"round it to multiples of 1/{WEIGHT_SCALE}."
+        )
+        changed = replace(neuron, bias=neuron.bias + units.astype(np.int32))
+        self._populations[place] = replace(self._populations[place], neuron=changed)
+        return signal
 
     def add_output(self, name: str, signal: Signal) -> None:
         """Let the host read `signal`: as the population itself where nothing else can, else through a readout."""

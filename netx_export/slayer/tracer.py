@@ -220,7 +220,23 @@ def _one_call(
             "flattened and repeated (upsampled). Return the blocks' spikes and compute the rest on the host"
         )
         return
-    signals[node] = translate(node, tracer, signals, where)
+    constant = _constant_added(node, signals)
+    if constant is not None:
+        signals[node] = network.add_constant(signals[node.all_input_nodes[0]], constant, where)
+    else:
+        signals[node] = translate(node, tracer, signals, where)
+
+
+def _constant_added(node: fx.Node, signals: dict[fx.Node, Signal]) -> float | None:
+    """c of `x + c`, `c + x` and `x - c`."""
+    if _OPERATIONS.get(node.target) not in (_add, _subtract) or len(node.args) != 2:
+        return None
+    first, second = node.args
+    if isinstance(first, fx.Node) and first in signals and isinstance(second, int | float):
+        return -float(second) if _OPERATIONS.get(node.target) is _subtract else float(second)
+    if isinstance(second, fx.Node) and second in signals and isinstance(first, int | float):
+        return float(first) if _OPERATIONS.get(node.target) is _add else None
+    return None
 
 
 def _outputs(
@@ -275,6 +291,10 @@ def _add(node: fx.Node, tracer: ExampleTracer, signals: dict[fx.Node, Signal], w
     if not all(isinstance(term, fx.Node) and term in signals for term in terms):
         raise ExportError(f"{where} adds a constant to spikes; put it into a norm (bias) of the next block.")
     return added([signals[term] for term in terms], where)
+
+
+def _subtract(node: fx.Node, tracer: ExampleTracer, signals: dict[fx.Node, Signal], where: str) -> Signal:
+    raise ExportError(f"{where} subtracts spikes from one another; let the next block have a negative weight for them.")
 
 
 def _flatten(node: fx.Node, tracer: ExampleTracer, signals: dict[fx.Node, Signal], where: str) -> Signal:
@@ -354,6 +374,9 @@ _OPERATIONS: dict[Any, _Translate] = {
     operator.iadd: _add,
     torch.add: _add,
     "add": _add,
+    operator.sub: _subtract,
+    torch.sub: _subtract,
+    "sub": _subtract,
     torch.flatten: _flatten,
     "flatten": _flatten,
     "reshape": _flatten,

@@ -236,6 +236,35 @@ def test_resonators(family: Any) -> None:
     check(net, spikes(9, 2, 12, 40), names={"output": "blocks.1"})
 
 
+class Readouts(torch.nn.Module):
+    """Blocks read out through synapses alone, with a constant added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = cuba.Conv(NORM, 2, 6, 3, padding=1, stride=2, weight_scale=3)
+        hook = self.stem.neuron.quantize_8bit
+        self.heat = slayer.synapse.Conv(6, 2, 1, pre_hook_fx=hook)
+        self.vote = slayer.synapse.Dense(6 * 3 * 4, 3, pre_hook_fx=hook)
+
+    def forward(self, x: Any) -> dict[str, Any]:
+        spikes = self.stem(x)
+        flat = spikes.reshape(x.shape[0], -1, x.shape[-1])
+        return {"heat": self.heat(spikes) - 2.1875, "vote": 0.5 + self.vote(flat)}
+
+
+def test_synapses_alone_are_readouts() -> None:
+    example = spikes(11, 2, *FRAME, 16)
+    net = settle(Readouts(), example)
+    graph = netx_export.export(net, example)
+    returned = net(torch.cat([torch.zeros_like(example[..., :1]), example], -1))
+    found = outputs_of(graph, example)
+    for name, value in returned.items():
+        theirs = slayer_rows(value, scale=64)[:, :-1]
+        np.testing.assert_array_equal(found[name].reshape(theirs.shape), theirs, err_msg=name)
+        assert len(np.unique(theirs)) > 3
+    assert graph.by_id["heat"].neuron.unit == 1 / 64  # type: ignore[union-attr]
+
+
 def test_a_neurons_constants_are_read_not_rounded() -> None:
     graph = netx_export.export(Blocks(cuba.Dense(LIF, 3, 2)), spikes(0, 1, 3, 4))
     neuron: Any = graph.by_id["blocks.0"].neuron
@@ -309,6 +338,7 @@ def heads(forward: Callable[[Any, Any], Any]) -> Any:
             super().__init__()
             self.one = cuba.Dense(LIF, 3, 3)
             self.two = cuba.Dense(LIF, 3, 3)
+            self.plain = slayer.synapse.Dense(3, 2, pre_hook_fx=self.one.neuron.quantize_8bit)
 
         def forward(self, x: Any) -> Any:
             return forward(self, x)
@@ -328,11 +358,14 @@ def heads(forward: Callable[[Any, Any], Any]) -> Any:
         (lambda net, x: net.one(x) + net.two(x), "is a sum of spikes; return the terms"),
         (lambda net, x: net.one(torch.cat([x[:, :2], torch.zeros_like(x[:, :1])], 1)), "Operation 'zeros_like'"),
         (lambda net, x: net.one(x[..., 1:]), "slice channels only"),
+        (lambda net, x: net.one(x) + 1.0, "adds 1.0 to spikes; put it into a norm"),
+        (lambda net, x: net.one(x) - net.two(x), "subtracts spikes from one another"),
+        (lambda net, x: net.plain(net.one(x)) + 0.1, "holds 0.1, which is no multiple of 1/64"),
         (lambda net, x: x, "returns no spikes of a block|is the network's input"),
     ],
 )
 def test_what_is_no_wiring_of_spikes_is_refused(forward: Any, message: str) -> None:
-    with pytest.raises(ExportError, match=message):
+    with pytest.raises((ExportError, QuantisationError), match=message):
         netx_export.export(heads(forward), spikes(0, 2, 3, 4))
 
 
