@@ -80,6 +80,7 @@ def _dense(layer: Group, word: str, before: Signal, name: str, findings: Finding
     if word == "dense_comp":
         findings.add(fields.label(layer), "fails", "type dense_comp, on which lava-dl's loader stops; read as dense.")
     made: list[Projection] = []
+    back: list[Projection] = []
     for port, (group, dataset) in weights_in.ports(layer, resonator=resonator).items():
         weight = weights_in.dense_weight(group, dataset, neurons, before.size)
         steps = fields.delays(layer, (neurons, before.size), findings if port != "im" else Findings())
@@ -88,12 +89,12 @@ def _dense(layer: Group, word: str, before: Signal, name: str, findings: Finding
         if word == "dense_rec":
             recurrent = _recurrent(layer, shape, neurons, findings)
             weights_in.note_loaded(layer, findings, weight=weight, weight_rec=recurrent)
-            made += _dense_parts(layer, recurrent, [(name, shape)], name, port, None, findings)
+            back = _dense_parts(layer, recurrent, [(name, shape)], name, port, None, findings)
         else:
             weights_in.note_loaded(layer, findings, weight=weight)
         sources = [(part.population, part.shape) for part in before.parts]
-        made = _dense_parts(layer, weight, sources, name, port, steps, findings) + made
-    return Made(projections=tuple(made), shape=shape)
+        made += _dense_parts(layer, weight, sources, name, port, steps, findings)
+    return Made(projections=(*made, *back), shape=shape)
 
 
 def _note_delays(layer: Group, word: str, steps: fields.Delays | None, resonator: bool, findings: Findings) -> None:

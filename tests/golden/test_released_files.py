@@ -18,7 +18,12 @@ FILES = sorted(FOLDER.glob("*.net"))
 
 
 def test_there_is_a_file_of_each_form_and_version() -> None:
-    assert {path.name for path in FILES} >= {"version1_netx.net", "version1_extended.net"}
+    assert {path.name for path in FILES} == {"version1_netx.net", "version1_extended.net", *NETWORKS}
+
+
+@pytest.mark.parametrize("form", ["netx", "extended"])
+def test_a_migrated_file_is_the_network_of_the_present_version(form: str) -> None:
+    assert_same(netx_export.read(FOLDER / f"version1_{form}.net"), netx_export.read(FOLDER / f"version2_{form}.net"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -8,11 +8,20 @@ from pathlib import Path
 
 import netx_export
 from netx_export.graph import Graph
-from tests.unit.netx.networks import branched, sequential
+from tests.unit.netx.networks import branched, chained, graded, sequential
 
 FOLDER = Path(__file__).resolve().parent
 DIGESTS = FOLDER / "digests.json"
-NETWORKS: dict[str, Callable[[], Graph]] = {"version1_netx.net": sequential, "version1_extended.net": branched}
+NETWORKS: dict[str, Callable[[], Graph]] = {
+    "version2_netx.net": sequential,
+    "version2_extended.net": branched,
+    "version2_graded.net": graded,
+    "version2_sigma_delta.net": lambda: chained("sigma_delta"),
+    "version2_recurrent.net": lambda: chained("recurrent"),
+    "version2_delayed.net": lambda: chained("delayed"),
+    "version2_resonant.net": lambda: chained("resonant"),
+}
+"""Files of the present version; those of earlier ones are kept as they were released."""
 
 
 def main() -> None:

@@ -70,8 +70,10 @@ def set_data(where: str, value: Any) -> Any:
 
 
 CHANGES: list[tuple[Any, str]] = [
-    (set_attribute("", "version", 2), "extension has version 2, this Basalt reads version 1; update Basalt"),
-    (set_attribute("", "version", 0), "extension has version 0, this Basalt reads version 1; write the file again"),
+    (set_attribute("", "version", 3), "extension has version 3, this Basalt reads versions 1 to 2; update Basalt"),
+    (set_attribute("", "version", 0), "extension has version 0, this Basalt reads versions 1 to 2; write the file again"),
+    (set_attribute("", "version", 1), "unknown attribute 'messages' in version 1; write the file again"),
+    (set_attribute("", "messages", "loud"), r"messages is 'loud', it must be one of \['binary', 'graded'\]"),
     (set_attribute("", "version", "one"), "attribute 'version' is 'one', it must be an integer"),
     (set_attribute("", "form", "loose"), r"form is 'loose', it must be one of \['netx', 'extended'\]"),
     (set_attribute("", "timing", "late"), "timing is 'late', it must be one of"),
@@ -86,10 +88,10 @@ CHANGES: list[tuple[Any, str]] = [
     (set_data("meta", b"{"), "'meta' is not JSON"),
     (set_data("meta", b"[" * 100000), "'meta' is not JSON"),
     (set_data("meta", b'{"seed": 3}'), "'meta' must be a JSON object of texts"),
-    (set_attribute("populations/2", "kind", "Rf"), "kind 'Rf' is unknown to version 1 .* a newer Basalt may read it"),
+    (set_attribute("populations/2", "kind", "Hopf"), "kind 'Hopf' is unknown to version 2 .* a newer Basalt may read it"),
     (set_attribute("populations/2", "kind", 4), "attribute 'kind' is 4, it must be a text"),
     (set_attribute("populations/2", "vth_mant", "low"), "'vth_mant' is 'low', it must be an integer"),
-    (set_attribute("populations/2", "vth_mant", 1 << 17), r"populations/2: Lif vth_mant is 131072, the limit is 0\.\.131071"),
+    (set_attribute("populations/2", "vth_mant", 131073), r"populations/2: Lif vth_mant is 131073, the limit is 0\.\.131072"),
     (set_attribute("populations/2", "unit", np.nan), "'unit' is nan, it must be a finite real number"),
     (set_attribute("populations/2", "unit", 3), "'unit' is 3, it must be a finite real number"),
     (set_attribute("populations/2", "id", "in"), "Two populations are called 'in'"),
@@ -117,7 +119,7 @@ CHANGES: list[tuple[Any, str]] = [
     (set_data("kernels/0/mantissa", np.full((4, 2, 3, 3), 1 << 20)), r"the limit is -32768\.\.32767"),
     (set_data("kernels/0/mantissa", np.zeros((0, 2, 3, 3), "i1")), "is empty; remove the projection"),
     (set_data("kernels/0/mantissa", np.full((4, 2, 3, 3), 0.25)), "kernels/0: dataset 'mantissa' holds the fraction 0.25"),
-    (set_attribute("kernels/0", "exponent", 8), r"kernels/0: Kernel exponent is 8, the limit is 0\.\.7"),
+    (set_attribute("kernels/0", "exponent", 8), r"kernels/0: Kernel exponent is 8, the limit is -8\.\.7"),
     (set_attribute("kernels/0", "exponent", "x" * 5000), "'exponent' is 'xxxx.*xxx', it must be an integer"),
     (set_attribute("kernels/0", "note", "x" * 60000), "unknown attribute 'note'"),
 ]  # fmt: skip
@@ -141,5 +143,7 @@ def test_a_kernel_that_nobody_uses(tmp_path: Path) -> None:
 
 
 def test_layers_cannot_be_skipped_in_our_own_files(path: Path) -> None:
-    with pytest.raises(NetxError, match="skip_layers and num_layers are for NetX files from elsewhere"):
+    with pytest.raises(
+        NetxError, match="skip_layers, num_layers and the other reading options are for NetX files from elsewhere"
+    ):
         netx_export.read(path, skip_layers=1)
