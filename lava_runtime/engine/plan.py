@@ -24,6 +24,7 @@ from lava_runtime.engine.sweep import LIF, OR, READOUT
 from lava_runtime.engine.vector_sums import LANES, pack_rows, padded
 from netx_export.graph import (
     Conv,
+    ConvTranspose,
     Dense,
     Graph,
     Input,
@@ -35,6 +36,8 @@ from netx_export.graph import (
     Projection,
     Readout,
     Shape,
+    Sparse,
+    Wire,
     accumulator_bound,
     fixedpoint,
 )
@@ -198,6 +201,8 @@ def _plan_projection(graph: Graph, projection: Projection, target: Shape, aligne
         case Dense():
             # Every output pixel reads the whole source: a kernel of the source's size that does not move.
             weights = synapse.kernel.mantissa
+        case ConvTranspose() | Sparse() | Wire():
+            raise TypeError(f"{type(synapse).__name__} synapses are computed step by step.")
     row = np.zeros(column.COLUMNS, np.int64)
     row[column.SOURCE_C], row[column.SOURCE_H], row[column.SOURCE_W] = source.shape
     row[column.FIRST_C], row[column.LAST_C] = projection.src_channels or (0, channels)

@@ -106,7 +106,7 @@ _MANY: Final = 1 << 48
 
 
 @inlined
-def _message(values: Int32s, graded: bool, at: int, shift: int) -> int:
+def _message(values: Int32s, graded: bool, at: int, shift: int) -> np.int64:
     return (np.int64(values[at]) if graded else np.int64(1)) << shift
 
 
