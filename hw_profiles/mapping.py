@@ -10,11 +10,11 @@ from functools import cached_property
 import numpy as np
 
 from hw_profiles.partition import REMEDIES, Partition, partition
-from hw_profiles.placement import Placement, place
+from hw_profiles.placement import Placement, Traffic, place_near
 from hw_profiles.profile import HardwareProfile
 from hw_profiles.reach import Box
-from hw_profiles.registers import Registers, output_edges, slice_registers
-from hw_profiles.slices import RESOURCES, FitProblem, Slice
+from hw_profiles.registers import Registers, output_edges, reaches_by_source, senders, slice_registers
+from hw_profiles.slices import RESOURCES, FitProblem, Slice, box_bounds
 from netx_export.errors import DoesNotFitError, ProfileError
 from netx_export.graph import Graph, Input
 
@@ -35,13 +35,15 @@ class Mapping:
     """Slices of all populations but the inputs on the cores of a profile's board; inputs come from the host.
 
     Raises OverlapError, GapError, ProfileError for slices that do not describe the graph, DoesNotFitError where a core
-    or the board would have to hold more than its limit. `registers` holds the use of each core's registers.
+    or the board would have to hold more than its limit. `registers` holds the use of each core's registers. `placed`
+    replaces our own placement of the cores on the mesh.
     """
 
     graph: Graph
     profile: HardwareProfile
     slices: tuple[Slice, ...]
     registers: tuple[Registers, ...]
+    placed: Placement | None = None
 
     def __post_init__(self) -> None:
         self._check_slices()
@@ -95,12 +97,37 @@ class Mapping:
     @property
     def chips(self) -> int:
         """Chips in use, 0 for an estimator without chips."""
-        return 0 if self.placement is None else self.placement.chips
+        if self.placed is not None:
+            return self.placed.chips
+        return 0 if self.profile.topology is None else -(-self.cores // self.profile.topology.cores_per_chip)
 
     @cached_property
     def placement(self) -> Placement | None:
         """Coordinates of the cores, None for an estimator without cores."""
-        return None if self.profile.topology is None else place(self.cores, self.profile.topology)
+        if self.placed is not None or self.profile.topology is None:
+            return self.placed
+        return place_near(self.cores, self.profile.topology, self.traffic)
+
+    @cached_property
+    def traffic(self) -> Traffic:
+        """How many neurons of each core reach each other core; messages from the host are not among them."""
+        found: list[tuple[np.ndarray[tuple[int], np.dtype[np.int64]], int, list[int]]] = []
+        own = {name: [entry.core for entry in entries] for name, entries in self.by_population.items()}
+        bounds = {
+            name: box_bounds([entry.box for entry in entries])
+            for name, entries in self.by_population.items()
+            if entries
+        }
+        for entry in self.slices:
+            target = self.graph.by_id[entry.population]
+            for name, reaches in reaches_by_source(self.graph, target, entry.box).items():
+                if name in bounds:
+                    found.append((senders(reaches, bounds[name]), entry.core, own[name]))
+        start = np.array([core for counts, _, cores in found for core in cores], np.int64)
+        end = np.array([end for counts, end, _ in found for _ in counts], np.int64)
+        messages = np.concatenate([counts for counts, _, _ in found]) if found else np.zeros(0, np.int64)
+        sent = (messages > 0) & (start != end)
+        return Traffic(start=start[sent], end=end[sent], messages=messages[sent])
 
     @cached_property
     def by_population(self) -> dict[str, tuple[Slice, ...]]:

@@ -12,6 +12,7 @@ from hw_profiles.counters import Counters, count, count_arithmetic, dense_operat
 from hw_profiles.energy import arithmetic_energy, price
 from hw_profiles.mapping import Mapping
 from hw_profiles.quantities import format_count, format_energy, format_time
+from hw_profiles.slices import Slice
 from lava_runtime.trace import Trace, make_trace
 from netx_export.errors import ProfileError, RunError
 from netx_export.graph import Dense, Graph, Input, Kernel, Lif, Population, Projection
@@ -111,7 +112,12 @@ def two_layers(tmp_path: Path, **text: dict[str, float]) -> tuple[Trace, Mapping
     )
     limits = {"neurons": 4, "synapse_memory": 4}
     profile = hw_profiles.load(write_chip(tmp_path, chip_text(limits=limits, **text)))
-    return trace, hw_profiles.map(graph, profile), profile
+    runs = [("a", 0, 4), ("b", 0, 3), ("b", 3, 6)]
+    slices = [
+        Slice(population=name, core=core, box=((start, stop), (0, 1), (0, 1)))
+        for core, (name, start, stop) in enumerate(runs)
+    ]
+    return trace, Mapping.from_slices(graph, profile, slices), profile
 
 
 PRICES = {
@@ -319,3 +325,31 @@ def test_numbers_as_people_read_them() -> None:
     assert format_time(152800) == "153 us"
     assert format_count(2_310_000) == "2.31 M"
     assert format_count(12) == "12"
+
+
+def test_the_fitted_chip_prices_parts_and_kinds() -> None:
+    graph, profile = forked(), hw_profiles.load("loihi1-fitted")
+    trace = made_up_run(graph)
+    costing = price(trace, hw_profiles.map(graph, profile), profile)
+    energies = {line.term: (line.low, line.high) for line in costing.estimates[0].lines}
+    synops, dense = sum(trace.synops(graph).values()), trace.synops(graph)["class"]
+    assert energies["synaptic_operation_dense"] == (pytest.approx(35.5 * dense),) * 2
+    assert energies["synaptic_operation_conv"] == (pytest.approx(24.0 * (synops - dense)),) * 2
+    updates, spikes = sum(trace.neuron_updates(graph).values()), trace.total_spikes(graph)
+    assert energies["neuron_access"] == (pytest.approx(51.2 * updates),) * 2
+    assert energies["neuron_compute"] == (pytest.approx(21.6 * spikes), pytest.approx(21.6 * updates))
+    assert energies["neuron_spike"] == (pytest.approx(69.3 * spikes),) * 2
+    assert "neuron_update" not in energies
+    assert energies["message_out"][0] == pytest.approx(111 * costing.counters.axon_out.sum())
+    assert costing.step.barrier is not None
+    assert any("tiles are in use: the barrier lies between" in line for line in costing.step.assumptions)
+
+
+def test_a_chip_with_a_clock_and_one_price_for_all() -> None:
+    graph, profile = dense_chain(20, 30, 10), hw_profiles.load("truenorth")
+    costing = price(made_up_run(graph), hw_profiles.map(graph, profile), profile)
+    assert costing.step.total == (1e6, 1e6)
+    assert costing.estimates[0].total is not None
+    reasons = {entry.label: entry.reason for entry in costing.estimates[0].unpriced}
+    assert reasons["neuron updates"] == "inside the price of a synaptic operation"
+    assert reasons["x86 processors"] == "not modelled"

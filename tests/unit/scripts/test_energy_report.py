@@ -66,9 +66,9 @@ def test_a_network_too_large(profile: str, tmp_path: Path, capsys: pytest.Captur
     )
     netx_export.write(graph, tmp_path / "wide.net")
     said = refused([str(saved(graph, tmp_path / "run")), "--profile", profile], tmp_path, capsys)
-    assert "Layer 'wide' (torch module net.wide) needs cores " in said
+    assert "Layer 'wide' (torch module net.wide) needs chips " in said
     assert ", the limit is " in said
-    assert "use a larger stride or fewer channels in this layer" in said
+    assert "use a larger stride or fewer channels there" in said
     assert energy_report.main(["--check", str(tmp_path / "wide.net"), "--profile", profile]) == 2
     assert "does not fit" in capsys.readouterr().out
 
