@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lava_runtime.lowering.lower import lower_compact, lower_portable
 from lava_runtime.simulation.lava_import import import_lava
 from lava_runtime.simulation.run_record import RunRecord
+from lava_runtime.simulation.sample_runs import run_samples
 from lava_runtime.trace import Trace
 from netx_export.errors import RunError
 from netx_export.graph import Graph
@@ -40,15 +41,19 @@ class Backend:
     def run(self, graph: Graph, inputs: Inputs, probes: Probes, *, progress: bool) -> Trace:
         """Run `inputs` (T,B,C,H,W) by input population; see `lava_runtime.run`."""
         # Lava is imported here and not above, so that the other backends work without it.
+        from lava_runtime.simulation.synapse_sums import compile_kernels
+
+        compile_kernels()
+        return run_samples(graph, inputs, lambda part: self._run_once(graph, part, probes, progress=progress))
+
+    def _run_once(self, graph: Graph, inputs: Inputs, probes: Probes, *, progress: bool) -> Trace:
         from lava.magma.core.run_configs import Loihi2SimCfg
 
         from lava_runtime.simulation.assembly import assemble, source_frames
-        from lava_runtime.simulation.frame_kernels import compile_kernels
         from lava_runtime.simulation.run_config import CompiledSimCfg
         from lava_runtime.simulation.runner import run_network, termination_after_cleaning
 
         compiled = self._models == "compiled"
-        compile_kernels()
         with termination_after_cleaning(), tempfile.TemporaryDirectory(prefix="basalt-sim-") as folder:
             record = RunRecord(graph=graph, inputs=inputs, probes=probes, folder=Path(folder))
             lowered = (lower_compact if compiled else lower_portable)(graph, steps=record.schedule.steps)

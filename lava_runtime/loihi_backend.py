@@ -18,6 +18,7 @@ import numpy as np
 from lava_runtime.lowering.lower import lower_portable
 from lava_runtime.simulation.lava_import import import_lava
 from lava_runtime.simulation.run_record import RunRecord
+from lava_runtime.simulation.sample_runs import run_samples
 from lava_runtime.trace import Trace
 from netx_export.errors import BackendUnavailableError, RunError
 from netx_export.graph import Graph
@@ -69,6 +70,9 @@ class Backend:
                 f"Backend 'loihi2' records no states, but u and v of {', '.join(probes.select(graph, 'states'))} were asked "
                 "for; leave out the state probes, or run sim, which computes the same integers."
             )
+        return run_samples(graph, inputs, lambda part: self._run_once(graph, part, probes, progress=progress))
+
+    def _run_once(self, graph: Graph, inputs: Inputs, probes: Probes, *, progress: bool) -> Trace:
         # Lava is imported here and not above, so that the other backends work without it.
         from lava.magma.core.run_configs import Loihi2HwCfg
         from lava.utils import loihi2_profiler

@@ -9,7 +9,8 @@ from __future__ import annotations
 from lava.magma.core.process.ports.ports import InPort, OutPort, RefPort
 from lava.magma.core.process.process import AbstractProcess
 
-from lava_runtime.lowering.blocks import Branch, FrameShape
+from lava_runtime.lowering.blocks import FrameShape
+from lava_runtime.lowering.branches import Branch
 from lava_runtime.simulation.recorder import FrameArray, Ledger
 
 
@@ -30,19 +31,28 @@ class GradedSource(AbstractProcess):
 
 
 class FanIn(AbstractProcess):
-    """All projections into one population: a[t+1] = sum over branches of synapse(s_in_port[t - delay])."""
+    """Projections into one population: a[t+1] = sum over branches of synapse(s_in_port[t - delay]).
+
+    `graded` says of each source whether it sends integers.
+    """
 
     def __init__(
-        self, *, shape: FrameShape, sources: tuple[FrameShape, ...], branches: tuple[Branch, ...], name: str
+        self,
+        *,
+        shape: FrameShape,
+        sources: tuple[FrameShape, ...],
+        graded: tuple[bool, ...],
+        branches: tuple[Branch, ...],
+        name: str,
     ) -> None:
-        super().__init__(shape=shape, sources=sources, branches=branches, name=name)
+        super().__init__(shape=shape, sources=sources, graded=graded, branches=branches, name=name)
         for index, source in enumerate(sources):
             setattr(self, f"s_in_{index}", InPort(shape=source))
         self.a_out = OutPort(shape=shape)
 
 
 class SpikeSink(AbstractProcess):
-    """Counts the spikes it receives and writes counters and raster into the run's folder."""
+    """Counts the messages it receives and writes counters and raster into the run's folder."""
 
     def __init__(self, *, shape: FrameShape, ledger: Ledger, name: str) -> None:
         super().__init__(ledger=ledger, name=name)
@@ -50,7 +60,7 @@ class SpikeSink(AbstractProcess):
 
 
 class StateSink(AbstractProcess):
-    """Reads u and v of a LIF process after each step, through RefPorts, and writes them into the run's folder."""
+    """Reads two states of a neuron process after each step, through RefPorts, and writes them into the run's folder."""
 
     def __init__(self, *, shape: FrameShape, ledger: Ledger, name: str) -> None:
         super().__init__(ledger=ledger, name=name)

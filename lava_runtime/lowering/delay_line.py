@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lava_runtime.lowering.blocks import Block, DelayBlock, FrameShape, LifBlock, SourceBlock, Wire
+from lava_runtime.lowering.blocks import Block, Connection, DelayBlock, FrameShape, LifBlock, SourceBlock
 from lava_runtime.lowering.synapse_blocks import frame_shape
 from netx_export.graph import Graph, fixedpoint
 
@@ -20,17 +20,17 @@ SYNAPSE_DELAY_MAX = fixedpoint.DELAY_MAX
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DelayLine:
-    """Adds relays to `blocks` and `wires` as they are asked for."""
+    """Adds relays to `blocks` and `connections` as they are asked for."""
 
     graph: Graph
     blocks: dict[str, Block]
-    wires: list[Wire]
+    connections: list[Connection]
     speaker: dict[str, str]
 
     def tap(self, population: str, delay: int) -> str:
         """Name of the block that emits the messages of `population`, `delay` steps late.
 
-        An input is played by a second source, which is exact for graded messages too.
+        An input is played by a second source, which is exact for graded messages too; relays pass on spikes alone.
         """
         first = self.blocks[self.speaker[population]]
         if delay == 0:
@@ -50,8 +50,8 @@ class DelayLine:
         size = shape[0] * shape[1] * shape[2]
         self.blocks[f"{name} axon"] = DelayBlock(name=f"{name} axon", size=size, delay=delay - before - 1)
         self.blocks[name] = or_block(name, shape)
-        self.wires.append(Wire(src=source, dst=f"{name} axon", shape=(size,)))
-        self.wires.append(Wire(src=f"{name} axon", dst=name, shape=shape))
+        self.connections.append(Connection(src=source, dst=f"{name} axon", shape=(size,)))
+        self.connections.append(Connection(src=f"{name} axon", dst=name, shape=shape))
         return name
 
 

@@ -1,217 +1,244 @@
 """A graph as Lava processes: `portable` with Lava's own processes alone, `compact` with this project's where they save some.
 
 A synapse process takes one step, a neuron process none, so a chain synapse - neuron is one layer of the graph. In both
-lowerings population p at depth d resets at hardware steps s with (s - d) % T == 0; Lava's time_step is s + 1.
+lowerings, with timing `aligned`, population p at depth d resets at hardware steps s with (s - d) % T == 0; Lava's
+time_step is s + 1.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from lava_runtime.lowering.blocks import (
     Block,
-    Branch,
+    Connection,
     ConvBlock,
     CurrentBlock,
     FanInBlock,
+    FrameShape,
+    GradedBlock,
     LifBlock,
     Lowered,
+    ResonatorBlock,
     SigmaBlock,
     SourceBlock,
-    Wire,
 )
+from lava_runtime.lowering.branches import branch_of
 from lava_runtime.lowering.delay_line import DelayLine, or_block
 from lava_runtime.lowering.synapse_blocks import (
-    dense_frame_order,
-    fits_conv,
+    SynapseBlock,
     frame_shape,
-    one_to_one_conv,
+    holds_delay,
     plain_synapse,
     portable_synapses,
 )
-from lava_runtime.lowering.taps import frame_conv_of
+from netx_export.errors import RunError
 from netx_export.graph import (
-    Conv,
-    Dense,
+    Delta,
     Graph,
     Input,
     Lif,
-    OneToOne,
     Or,
     Population,
     Projection,
     Readout,
-    accumulator_bound,
-    fixedpoint,
+    Rf,
+    RfIz,
+    Sigma,
+    SigmaDelta,
+    Wire,
+    is_spiking,
 )
+
+GRADED_BITS = 16
+"""Width of the messages of sigma-delta neurons, as NetX declares it."""
 
 
 def lower_portable(graph: Graph, *, steps: int) -> Lowered:
     """Only processes of `lava.proc`, all of which have hardware models.
 
-    Concatenation is several synapse processes into one neuron process, upsampling is one Sparse per sub-pixel parity,
-    a delayed projection reads a delay line of relay neurons, a delayed input is a second source.
+    Concatenation is several synapse processes into one neuron process, upsampling is one Sparse per sub-pixel parity, a
+    transposed convolution one Sparse, a delayed projection reads a delay line of relay neurons, a delayed input is a
+    second source, delays of single axons and synapses are DelayDense or DelaySparse.
     Raises RunError where Lava's processes cannot compute the graph exactly.
     """
-    blocks: dict[str, Block] = {}
-    wires: list[Wire] = []
-    speaker = _add_neurons(graph, steps, blocks, readout=SigmaBlock)
-    line = DelayLine(graph=graph, blocks=blocks, wires=wires, speaker=speaker)
-    for index, projection in enumerate(graph.projections):
-        source = line.tap(projection.src, projection.delay)
-        bits = message_bits(graph, projection)
-        ends = graph.by_id[projection.src], graph.by_id[projection.dst]
-        for synapse in portable_synapses(projection, *ends, f"synapse {index}", bits):
-            _wire_synapse(
-                graph,
-                synapse,
-                source=source,
-                projection=projection,
-                target=speaker[projection.dst],
-                blocks=blocks,
-                wires=wires,
+    for population in graph.populations:
+        if graph.timing == "aligned" and isinstance(population.neuron, Delta | SigmaDelta | Sigma | Rf | RfIz):
+            raise RunError(
+                f"Population {population.id!r} is a {type(population.neuron).__name__}; timing 'aligned' resets it with "
+                "every sample, which no process of Lava can do; use models='compiled', the fast backend, or timing "
+                "'as_given'."
             )
-    return Lowered(blocks=blocks, wires=tuple(wires), speaker=speaker)
+    wiring = _Wiring(graph, steps, readout=SigmaBlock)
+    line = DelayLine(graph=graph, blocks=wiring.blocks, connections=wiring.connections, speaker=wiring.speaker)
+    for index, projection in enumerate(graph.projections):
+        if isinstance(projection.synapse, Wire):
+            wiring.wire(projection)
+            continue
+        ends = graph.by_id[projection.src], graph.by_id[projection.dst]
+        inside = holds_delay(projection, ends[0])
+        bits = message_bits(graph, projection)
+        made = portable_synapses(projection, *ends, f"synapse {index}", bits)
+        source = line.tap(projection.src, 0 if inside else projection.delay)
+        for synapse in made:
+            wiring.synapse(synapse, source, projection)
+    return wiring.lowered()
 
 
 def lower_compact(graph: Graph, *, steps: int) -> Lowered:
-    """Lava's Conv, Dense, LIF and LIFReset where one plain projection feeds a population, a `FanIn` process elsewhere.
+    """Lava's Conv, Dense, Sparse and neurons where one plain projection feeds a current, a `FanIn` process elsewhere.
 
-    A FanIn computes all projections into a population at once and holds their delays; readouts send their current
-    straight to the sink.
+    A FanIn computes all projections into a current at once and holds their delays; readouts send their current straight
+    to the sink.
     """
-    blocks: dict[str, Block] = {}
-    wires: list[Wire] = []
-    speaker = _add_neurons(graph, steps, blocks, readout=CurrentBlock)
+    wiring = _Wiring(graph, steps, readout=CurrentBlock)
     for population in graph.populations:
-        incoming = graph.incoming[population.id]
-        if not incoming:
-            continue
-        if len(incoming) == 1 and _is_plain(incoming[0]):
-            projection = incoming[0]
-            bits = message_bits(graph, projection)
-            source = graph.by_id[projection.src]
-            synapse = plain_synapse(projection, source, population, f"synapse {population.id}", bits)
-            _wire_synapse(
-                graph,
-                synapse,
-                source=speaker[projection.src],
-                projection=projection,
-                target=speaker[population.id],
-                blocks=blocks,
-                wires=wires,
-            )
-        else:
-            _add_fan_in(graph, population, speaker, blocks, wires)
-    return Lowered(blocks=blocks, wires=tuple(wires), speaker=speaker)
+        for port in ("", "re", "im"):
+            incoming = [projection for projection in graph.incoming[population.id] if projection.port == port]
+            for projection in incoming:
+                if isinstance(projection.synapse, Wire):
+                    wiring.wire(projection)
+            incoming = [projection for projection in incoming if not isinstance(projection.synapse, Wire)]
+            if not incoming:
+                continue
+            name = " ".join(word for word in (population.id, port) if word)
+            plain = None
+            if len(incoming) == 1:
+                source = graph.by_id[incoming[0].src]
+                bits = message_bits(graph, incoming[0])
+                plain = plain_synapse(incoming[0], source, population, f"synapse {name}", bits)
+            if plain is not None:
+                wiring.synapse(plain, wiring.speaker[incoming[0].src], incoming[0])
+            else:
+                wiring.fan_in(f"fan-in {name}", population, incoming)
+    return wiring.lowered()
 
 
 def message_bits(graph: Graph, projection: Projection) -> int:
     """Width of the graded messages that travel on `projection`; 0 for spikes."""
-    neuron = graph.by_id[projection.src].neuron
-    return neuron.message_bits if isinstance(neuron, Input) else 0
+    match graph.by_id[projection.src].neuron:
+        case Input() as neuron:
+            return neuron.message_bits
+        case Delta() | SigmaDelta() | Sigma():
+            return GRADED_BITS
+        case _:
+            return 0
 
 
-def _is_plain(projection: Projection) -> bool:
-    """True where one of Lava's Conv or Dense processes computes the projection as it stands."""
-    if projection.delay or projection.src_channels is not None:
-        return False
-    match projection.synapse:
-        case Conv() as conv:
-            return conv.upsample == 1 and fits_conv(conv)
-        case OneToOne() as synapse:
-            return fits_conv(one_to_one_conv(synapse))
-        case Dense():
-            return True
+class _Wiring:
+    """Blocks and connections of one lowering, begun with the neurons of every population."""
 
+    def __init__(self, graph: Graph, steps: int, readout: type[SigmaBlock] | type[CurrentBlock]) -> None:
+        self._graph = graph
+        self.blocks: dict[str, Block] = {}
+        self.connections: list[Connection] = []
+        self.speaker: dict[str, str] = {}
+        for population in graph.populations:
+            block = self._neurons(population, steps, readout)
+            self.blocks[block.name] = block
+            self.speaker[population.id] = block.name
 
-def _add_neurons(
-    graph: Graph, steps: int, blocks: dict[str, Block], readout: type[SigmaBlock] | type[CurrentBlock]
-) -> dict[str, str]:
-    speaker: dict[str, str] = {}
-    for population in graph.populations:
+    def lowered(self) -> Lowered:
+        """The finished description."""
+        return Lowered(blocks=self.blocks, connections=tuple(self.connections), speaker=self.speaker)
+
+    def _neurons(self, population: Population, steps: int, readout: type[SigmaBlock] | type[CurrentBlock]) -> Block:
         name = f"neurons {population.id}"
         shape = frame_shape(population.shape)
+        aligned = self._graph.timing == "aligned"
+        reset = (steps, self._graph.depth[population.id] + 1) if aligned else None
         match population.neuron:
             case Input() as neuron:
-                blocks[name] = SourceBlock(
-                    name=name, population=population.id, shape=shape, message_bits=neuron.message_bits
-                )
+                return SourceBlock(name=name, population=population.id, shape=shape, message_bits=neuron.message_bits)
             case Lif() as neuron:
-                blocks[name] = LifBlock(
+                if neuron.reset_interval:
+                    reset = (neuron.reset_interval, neuron.reset_offset)
+                return LifBlock(
                     name=name,
                     shape=shape,
                     vth=neuron.vth_mant,
                     du=neuron.du,
                     dv=neuron.dv,
-                    bias_mant=_bias_frame(neuron, population),
+                    bias_mant=_bias_frame(neuron.bias_mant, population),
                     bias_exp=neuron.bias_exp,
-                    reset=(steps, graph.depth[population.id] + 1) if graph.timing == "aligned" else None,
+                    reset=reset,
                     population=population.id,
                 )
             case Or():
-                blocks[name] = or_block(name, shape, population=population.id)
+                return or_block(name, shape, population=population.id)
             case Readout():
-                blocks[name] = readout(name=name, shape=shape, population=population.id)
-        speaker[population.id] = name
-    return speaker
+                return readout(name=name, shape=shape, population=population.id)
+            case Delta() | SigmaDelta() | Sigma() as neuron:
+                bias = neuron.bias if isinstance(neuron, SigmaDelta) else np.zeros(1, np.int32)
+                return GradedBlock(
+                    name=name,
+                    shape=shape,
+                    neuron=neuron,
+                    bias=_bias_frame(bias, population),
+                    reset=reset,
+                    population=population.id,
+                )
+            case Rf() | RfIz() as neuron:
+                return ResonatorBlock(name=name, shape=shape, neuron=neuron, reset=reset, population=population.id)
+
+    def wire(self, projection: Projection) -> None:
+        """Connect an input straight to neurons; a channel slice is a source of its own."""
+        name = self.speaker[projection.src]
+        source = self._graph.by_id[projection.src]
+        if projection.src_channels is not None and projection.src_channels != (0, source.shape[0]):
+            first, last = projection.src_channels
+            whole = self.blocks[name]
+            if isinstance(whole, SourceBlock):
+                name = f"{name} {first}:{last}"
+                shape: FrameShape = (*whole.shape[:2], last - first)
+                self.blocks[name] = SourceBlock(
+                    name=name,
+                    population=projection.src,
+                    shape=shape,
+                    message_bits=whole.message_bits,
+                    channels=(first, last),
+                )
+        target = self.speaker[projection.dst]
+        self.connections.append(Connection(src=name, dst=target, port=_port(projection)))
+
+    def synapse(self, synapse: SynapseBlock, source: str, projection: Projection) -> None:
+        """Put `synapse` between block `source` and the target's neurons, reshaping where it is flat."""
+        self.blocks[synapse.name] = synapse
+        shapes = [self._graph.by_id[end].shape for end in (projection.src, projection.dst)]
+        flat = not isinstance(synapse, ConvBlock)
+        into = (int(np.prod(shapes[0])),) if flat else None
+        self.connections.append(Connection(src=source, dst=synapse.name, shape=into))
+        self.connections.append(
+            Connection(
+                src=synapse.name,
+                dst=self.speaker[projection.dst],
+                shape=frame_shape(shapes[1]) if flat else None,
+                port=_port(projection),
+            )
+        )
+
+    def fan_in(self, name: str, population: Population, incoming: list[Projection]) -> None:
+        """One FanIn for all of `incoming`, which end in the same current of `population`."""
+        graph = self._graph
+        sources = list(dict.fromkeys(projection.src for projection in incoming))
+        self.blocks[name] = FanInBlock(
+            name=name,
+            shape=frame_shape(population.shape),
+            sources=tuple(frame_shape(graph.by_id[source].shape) for source in sources),
+            graded=tuple(not is_spiking(graph.by_id[source].neuron) for source in sources),
+            branches=tuple(branch_of(graph, p, sources.index(p.src)) for p in incoming),
+        )
+        for port, source in enumerate(sources):
+            self.connections.append(Connection(src=self.speaker[source], dst=name, port=port))
+        self.connections.append(Connection(src=name, dst=self.speaker[population.id], port=_port(incoming[0])))
 
 
-def _bias_frame(neuron: Lif, population: Population) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
-    bias = neuron.bias_mant
-    if bias.ndim == 1:
-        bias = bias[:, None, None]
-    return np.ascontiguousarray(np.broadcast_to(bias, population.shape).transpose(2, 1, 0), np.int32)
+def _port(projection: Projection) -> int:
+    return int(projection.port == "im")
 
 
-def _wire_synapse(
-    graph: Graph,
-    synapse: Block,
-    *,
-    source: str,
-    projection: Projection,
-    target: str,
-    blocks: dict[str, Block],
-    wires: list[Wire],
-) -> None:
-    """Put `synapse` between two blocks, reshaping where it is flat."""
-    blocks[synapse.name] = synapse
-    shapes = [graph.by_id[end].shape for end in (projection.src, projection.dst)]
-    flat = not isinstance(synapse, ConvBlock)
-    wires.append(Wire(src=source, dst=synapse.name, shape=(int(np.prod(shapes[0])),) if flat else None))
-    wires.append(Wire(src=synapse.name, dst=target, shape=frame_shape(shapes[1]) if flat else None))
-
-
-def _add_fan_in(
-    graph: Graph, population: Population, speaker: dict[str, str], blocks: dict[str, Block], wires: list[Wire]
-) -> None:
-    name = f"fan-in {population.id}"
-    incoming = graph.incoming[population.id]
-    sources = list(dict.fromkeys(projection.src for projection in incoming))
-    blocks[name] = FanInBlock(
-        name=name,
-        shape=frame_shape(population.shape),
-        sources=tuple(frame_shape(graph.by_id[source].shape) for source in sources),
-        branches=tuple(_branch(graph, projection, sources.index(projection.src)) for projection in incoming),
-    )
-    wires.extend(Wire(src=speaker[source], dst=name, port=port) for port, source in enumerate(sources))
-    wires.append(Wire(src=name, dst=speaker[population.id]))
-
-
-def _branch(graph: Graph, projection: Projection, port: int) -> Branch:
-    source = graph.by_id[projection.src]
-    synapse = projection.synapse
-    if isinstance(synapse, Dense):
-        matrix = dense_frame_order(projection, source, graph.by_id[projection.dst]).astype(np.int32)
-        rows = np.ascontiguousarray((matrix << synapse.kernel.exponent).T)
-        return Branch(port=port, delay=projection.delay, rows=rows)
-    if isinstance(synapse, OneToOne):
-        synapse = one_to_one_conv(synapse)
-    bits = message_bits(graph, projection)
-    first = projection.src_channels[0] if projection.src_channels else 0
-    return Branch(
-        port=port,
-        delay=projection.delay,
-        conv=frame_conv_of(synapse, projection.source_shape(source), first),
-        wraps=accumulator_bound(synapse, max(1, 1 << max(bits - 1, 0))) >= fixedpoint.STATE_LIMIT,
-    )
+def _bias_frame(bias: npt.NDArray[np.int32], population: Population) -> npt.NDArray[np.int32]:
+    """A bias (1,), (C,) or (C,H,W) as a frame (W,H,C)."""
+    wide = bias[:, None, None] if bias.ndim == 1 else bias
+    return np.ascontiguousarray(np.broadcast_to(wide, population.shape).transpose(2, 1, 0), np.int32)

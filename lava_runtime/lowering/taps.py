@@ -1,7 +1,7 @@
-"""A convolution as a table: which outputs a source pixel reaches, and through which sum of taps.
+"""A convolution as a table: which source pixels an output pixel reads, and through which sum of taps.
 
-Stride, padding, dilation and nearest upsampling only decide along each axis which outputs a source position reaches and
-through which taps; a table per axis holds that, borders included, so that one kernel computes every convolution.
+Stride, padding, dilation, nearest upsampling and transposition only decide along each axis which source positions an
+output reads and through which taps; a table per axis holds that, borders included, so that one kernel computes all.
 """
 
 from __future__ import annotations
@@ -12,63 +12,97 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from netx_export.graph import Conv
+from netx_export.graph import Conv, ConvTranspose
 
 Int32Array = npt.NDArray[np.int32]
+
+Reads = list[list[tuple[int, tuple[int, ...]]]]
+"""Per output position: (source position, the taps it passes through), by rising source position."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AxisTaps:
-    """Along one axis, source position p reaches outputs `out[start[p]:start[p+1]]` through tap sums `taps[...]`.
+    """Along one axis, output p reads the runs `start[p]:start[p+1]`.
 
-    `members` (n, k) lists the n distinct tap sums: row j is 1 at the taps that sum j adds up.
+    A run is `length[r]` neighbouring sources from `source[r]` on, the first through tap sum `taps[r]`, the next through
+    `taps[r] + 1` and so on. `members` (n, k) lists the n distinct tap sums: row j is 1 at the taps that sum j adds up.
     """
 
     start: Int32Array
-    out: Int32Array
+    source: Int32Array
+    length: Int32Array
     taps: Int32Array
     members: Int32Array
-    outputs: int
+
+    @property
+    def outputs(self) -> int:
+        """Number of output positions."""
+        return len(self.start) - 1
 
 
-def axis_taps(*, size: int, kernel: int, stride: int, padding: int, dilation: int, upsample: int) -> AxisTaps:
-    """The table of one axis: output o reads position o*stride - padding + k*dilation of the repeated source."""
+def conv_reads(*, size: int, kernel: int, stride: int, padding: int, dilation: int, upsample: int = 1) -> Reads:
+    """Output o reads position o*stride - padding + k*dilation of the repeated source."""
     outputs = (size * upsample + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-    reached: dict[tuple[int, int], list[int]] = {}
+    reads: Reads = []
     for output in range(outputs):
+        found: dict[int, tuple[int, ...]] = {}
         for tap in range(kernel):
             position = output * stride - padding + tap * dilation
             if 0 <= position < size * upsample:
-                reached.setdefault((position // upsample, output), []).append(tap)
-    sums = sorted({tuple(taps) for taps in reached.values()})
-    rank = {taps: index for index, taps in enumerate(sums)}
-    members = np.zeros((max(len(sums), 1), kernel), np.int32)
-    for index, taps in enumerate(sums):
+                found[position // upsample] = (*found.get(position // upsample, ()), tap)
+        reads.append(sorted(found.items()))
+    return reads
+
+
+def transposed_reads(*, size: int, kernel: int, stride: int, padding: int, dilation: int, output_padding: int) -> Reads:
+    """Source p adds its kernel to the outputs p*stride - padding + k*dilation."""
+    outputs = (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1 + output_padding
+    reads: Reads = [[] for _ in range(outputs)]
+    for source in range(size):
+        for tap in range(kernel):
+            output = source * stride - padding + tap * dilation
+            if 0 <= output < outputs:
+                reads[output].append((source, (tap,)))
+    return reads
+
+
+def axis_taps(reads: Reads, kernel: int) -> AxisTaps:
+    """`reads` as a table. Tap sums are numbered so that the runs of inner outputs are as long as can be."""
+    rank: dict[tuple[int, ...], int] = {}
+    for entries in sorted(reads, key=len, reverse=True):
+        for _, taps in entries:
+            rank.setdefault(taps, len(rank))
+    members = np.zeros((max(len(rank), 1), kernel), np.int32)
+    for taps, index in rank.items():
         members[index, list(taps)] = 1
-    pairs = sorted(reached)
-    counts = np.bincount([source for source, _ in pairs], minlength=size)
-    return AxisTaps(
-        start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
-        out=np.array([output for _, output in pairs], np.int32),
-        taps=np.array([rank[tuple(reached[pair])] for pair in pairs], np.int32),
-        members=members,
-        outputs=outputs,
-    )
+    start, runs = [0], []
+    for entries in reads:
+        first = len(runs)
+        for source, taps in entries:
+            if len(runs) > first and (source, rank[taps]) == (runs[-1][0] + runs[-1][1], runs[-1][2] + runs[-1][1]):
+                runs[-1][1] += 1
+            else:
+                runs.append([source, 1, rank[taps]])
+        start.append(len(runs))
+    table = np.array(runs, np.int32).reshape(-1, 3).T
+    source_of, length, taps_of = (np.ascontiguousarray(row) for row in table)
+    return AxisTaps(start=np.array(start, np.int32), source=source_of, length=length, taps=taps_of, members=members)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrameConv:
-    """A convolution of frames (W,H,C), ready for `frame_kernels.scatter_conv`.
+    """A convolution of frames (W,H,C), ready for `simulation.synapse_sums`.
 
-    `weights` (tap sums x, tap sums y, C, C_out/groups), exponent multiplied in. `first_channel` is where the synapse's
-    channels start in the source frame.
+    `weights` (tap sums x, tap sums y, C, C_out/groups); a = wrap24(sum << exponent), the wrap where `wraps`.
     """
 
+    source_shape: tuple[int, int, int]
     x: AxisTaps
     y: AxisTaps
     weights: Int32Array
-    first_channel: int
     groups: int
+    exponent: int = 0
+    wraps: bool = True
 
     @property
     def output_shape(self) -> tuple[int, int, int]:
@@ -85,14 +119,15 @@ def frame_conv(
     dilation: tuple[int, int],
     groups: int,
     upsample: int = 1,
-    first_channel: int = 0,
+    exponent: int = 0,
+    wraps: bool = True,
 ) -> FrameConv:
     """Tables for a cross-correlation `kernel` (C_out, kw, kh, C_in/groups) over a source of (W,H) pixels.
 
     All pairs are (horizontal, vertical).
     """
-    axes = [
-        axis_taps(
+    reads = [
+        conv_reads(
             size=source[axis],
             kernel=kernel.shape[1 + axis],
             stride=stride[axis],
@@ -102,28 +137,59 @@ def frame_conv(
         )
         for axis in range(2)
     ]
-    summed = np.einsum("ak,bl,okli->abio", axes[0].members, axes[1].members, kernel.astype(np.int32))
     per_group = kernel.shape[0] // groups
-    weights = np.concatenate([summed[..., g * per_group : (g + 1) * per_group] for g in range(groups)], axis=2)
+    rows = np.concatenate([kernel[g * per_group : (g + 1) * per_group].transpose(1, 2, 3, 0) for g in range(groups)], 2)
+    return _tables(reads, rows, source, groups, exponent, wraps)
+
+
+def frame_conv_of(synapse: Conv | ConvTranspose, source: tuple[int, int, int], *, wraps: bool) -> FrameConv:
+    """Tables for a graph's convolution over a source of shape (C,H,W)."""
+    mantissa = synapse.kernel.mantissa
+    pixels = (source[2], source[1])
+    if isinstance(synapse, Conv):
+        return frame_conv(
+            mantissa.transpose(0, 3, 2, 1),
+            source=pixels,
+            stride=synapse.stride[::-1],
+            padding=synapse.padding[::-1],
+            dilation=synapse.dilation[::-1],
+            groups=synapse.groups,
+            upsample=synapse.upsample,
+            exponent=synapse.kernel.exponent,
+            wraps=wraps,
+        )
+    reads = [
+        transposed_reads(
+            size=pixels[axis],
+            kernel=mantissa.shape[3 - axis],
+            stride=synapse.stride[1 - axis],
+            padding=synapse.padding[1 - axis],
+            dilation=synapse.dilation[1 - axis],
+            output_padding=synapse.output_padding[1 - axis],
+        )
+        for axis in range(2)
+    ]
+    rows = mantissa.transpose(3, 2, 0, 1)
+    return _tables(reads, rows, pixels, synapse.groups, synapse.kernel.exponent, wraps)
+
+
+def _tables(
+    reads: list[Reads],
+    rows: npt.NDArray[np.integer[Any]],
+    source: tuple[int, int],
+    groups: int,
+    exponent: int,
+    wraps: bool,
+) -> FrameConv:
+    """`rows` (kw, kh, C_in, C_out/groups): what a source channel adds to the outputs of its group, through each tap."""
+    axes = [axis_taps(reads[axis], rows.shape[axis]) for axis in range(2)]
+    summed = np.einsum("ak,bl,klio->abio", axes[0].members, axes[1].members, rows.astype(np.int32))
     return FrameConv(
+        source_shape=(*source, rows.shape[2]),
         x=axes[0],
         y=axes[1],
-        weights=np.ascontiguousarray(weights, np.int32),
-        first_channel=first_channel,
+        weights=np.ascontiguousarray(summed, np.int32),
         groups=groups,
-    )
-
-
-def frame_conv_of(conv: Conv, source: tuple[int, int, int], first_channel: int = 0) -> FrameConv:
-    """Tables for a graph's Conv over a source of shape (C,H,W)."""
-    kernel = conv.kernel.mantissa.astype(np.int32) << conv.kernel.exponent
-    return frame_conv(
-        kernel.transpose(0, 3, 2, 1),
-        source=(source[2], source[1]),
-        stride=conv.stride[::-1],
-        padding=conv.padding[::-1],
-        dilation=conv.dilation[::-1],
-        groups=conv.groups,
-        upsample=conv.upsample,
-        first_channel=first_channel,
+        exponent=exponent,
+        wraps=wraps,
     )

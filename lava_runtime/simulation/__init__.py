@@ -1,1 +1,29 @@
-"""Running described processes in Lava: wiring, watching, recording."""
+"""Networks in Lava's CPU simulator: what a Lava user needs, and what the `sim` backend is made of.
+
+from lava_runtime.simulation import CompiledSimCfg, NetworkProcess, NetworkStepper
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lava_runtime.lava.network_process import NetworkProcess
+    from lava_runtime.simulation.network_stepper import NetworkStepper
+    from lava_runtime.simulation.run_config import CompiledSimCfg
+
+_PLACES = {
+    "CompiledSimCfg": "lava_runtime.simulation.run_config",
+    "NetworkProcess": "lava_runtime.lava.network_process",
+    "NetworkStepper": "lava_runtime.simulation.network_stepper",
+}
+
+__all__ = ["CompiledSimCfg", "NetworkProcess", "NetworkStepper"]
+
+
+def __getattr__(name: str) -> Any:
+    """Lava and numba load when a name that needs them is first asked for."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from lava.proc.conv.process import Conv
-from lava.proc.dense.process import Dense
+from lava.proc.dense.process import DelayDense, Dense
 from lava.proc.lif.process import LIF, LIFReset
-from lava.proc.sdn.process import Sigma
+from lava.proc.rf.process import RF
+from lava.proc.rf_iz.process import RF_IZ
+from lava.proc.sdn.process import ActivationMode, Delta, Sigma, SigmaDelta
 from lava.proc.sparse.process import DelaySparse, Sparse
 from lava.utils.weightutils import SignMode
 from scipy.sparse import csr_matrix
@@ -24,14 +26,18 @@ from lava_runtime.lowering.blocks import (
     DelayBlock,
     DenseBlock,
     FanInBlock,
+    GradedBlock,
     LifBlock,
     Lowered,
+    NeuronBlock,
+    ResonatorBlock,
     SigmaBlock,
     SourceBlock,
     SparseBlock,
 )
 from lava_runtime.simulation.recorder import Ledger
-from netx_export.graph import Graph, is_spiking
+from netx_export import graph as graph_types
+from netx_export.graph import Graph, fixedpoint, is_spiking
 
 Process = Any
 """An `AbstractProcess`; lava-nc ships no types."""
@@ -74,14 +80,14 @@ def assemble(
     """Make and wire the processes of `lowered`.
 
     `frames` are the sources' data by input population, `ledgers` say what to record by population. With
-    `self_recording` the LIF models record their own spikes; else each gets a sink. `edges` put an adapter wherever
+    `self_recording` the neuron models record what they send; else each gets a sink. `edges` put an adapter wherever
     messages enter or leave a board.
     """
     processes = {name: make_process(block, frames, ledgers) for name, block in lowered.blocks.items()}
-    for wire in lowered.wires:
-        out, into = out_port(processes[wire.src]), in_port(processes[wire.dst], wire.port)
-        block = lowered.blocks[wire.src]
-        reshaped = out.reshape(wire.shape) if wire.shape is not None else out
+    for link in lowered.connections:
+        out, into = out_port(processes[link.src]), in_port(processes[link.dst], link.port)
+        block = lowered.blocks[link.src]
+        reshaped = out.reshape(link.shape) if link.shape is not None else out
         if edges is not None and isinstance(block, SourceBlock):
             edges.enter(reshaped, into, block.message_bits)
         else:
@@ -94,10 +100,10 @@ def assemble(
             sink = CurrentSink(shape=block.shape, ledger=ledger, differences=True, name=f"sink {population}")
             _leave(edges, process.s_out, sink.a_in, READOUT_BITS)
             sinks.append(sink)
-        elif isinstance(block, LifBlock) and self_recording:
+        elif isinstance(block, LifBlock | GradedBlock | ResonatorBlock) and self_recording:
             process.proc_params["ledger"] = ledger
-        elif isinstance(block, LifBlock):
-            sinks.extend(_lif_sinks(process, block, ledger, edges))
+        elif isinstance(block, LifBlock | GradedBlock | ResonatorBlock):
+            sinks.extend(_neuron_sinks(process, block, ledger, edges))
     heads = tuple(processes[name] for name in connected_heads(lowered))
     return Assembly(processes=processes, sinks=tuple(sinks), heads=heads)
 
@@ -105,23 +111,36 @@ def assemble(
 def connected_heads(lowered: Lowered) -> list[str]:
     """The first block of each connected part of the network; an input that nobody reads needs no process."""
     part = {name: name for name in lowered.blocks}
-    for wire in lowered.wires:
-        kept, joined = part[wire.src], part[wire.dst]
+    for link in lowered.connections:
+        kept, joined = part[link.src], part[link.dst]
         if kept != joined:
             part = {name: kept if head == joined else head for name, head in part.items()}
-    wired = {name for wire in lowered.wires for name in (wire.src, wire.dst)}
+    wired = {name for link in lowered.connections for name in (link.src, link.dst)}
     return list(dict.fromkeys(head for name, head in part.items() if name in wired))
 
 
-def _lif_sinks(process: Process, block: LifBlock, ledger: Ledger, edges: BoardEdges | None) -> list[Process]:
-    sink = SpikeSink(shape=block.shape, ledger=ledger.without_states(), name=f"sink {block.population}")
-    _leave(edges, process.s_out, sink.a_in, 0)
-    if not ledger.states:
+def _neuron_sinks(process: Process, block: NeuronBlock, ledger: Ledger, edges: BoardEdges | None) -> list[Process]:
+    sends_its_state = isinstance(block, GradedBlock) and isinstance(block.neuron, graph_types.Sigma)
+    noted = ledger if sends_its_state else ledger.without_states()
+    sink = SpikeSink(shape=block.shape, ledger=noted, name=f"sink {block.population}")
+    _leave(edges, process.s_out, sink.a_in, READOUT_BITS if isinstance(block, GradedBlock) else 0)
+    if not ledger.states or sends_its_state:
         return [sink]
     probe = StateSink(shape=block.shape, ledger=ledger.only_states(), name=f"probe {block.population}")
-    probe.u.connect_var(process.u)
-    probe.v.connect_var(process.v)
+    u, v = _states(process, block)
+    probe.u.connect_var(u)
+    probe.v.connect_var(v)
     return [sink, probe]
+
+
+def _states(process: Process, block: NeuronBlock) -> tuple[Any, Any]:
+    """The Vars that a Trace calls u and v."""
+    if isinstance(block, ResonatorBlock):
+        return process.real, process.imag
+    if isinstance(block, GradedBlock):
+        encoder = isinstance(block.neuron, graph_types.Delta)
+        return (process.act if encoder else process.sigma), process.residue
+    return process.u, process.v
 
 
 def _leave(edges: BoardEdges | None, out: Any, into: Any, message_bits: int) -> None:
@@ -169,9 +188,11 @@ def out_port(process: Process) -> Any:
 
 
 def in_port(process: Process, port: int) -> Any:
-    """The input of a synapse, neuron or sink process; `port` counts those of a FanIn."""
+    """The input of a synapse, neuron or sink process; `port` counts those of a FanIn or a resonator."""
     if isinstance(process, FanIn):
         return getattr(process, f"s_in_{port}")
+    if isinstance(process, RF):
+        return process.a_imag_in if port else process.a_real_in
     return process.s_in if hasattr(process, "s_in") else process.a_in
 
 
@@ -180,7 +201,10 @@ def make_process(block: Block, frames: Mapping[str, npt.NDArray[Any]], ledgers: 
     match block:
         case SourceBlock():
             source = GradedSource if block.message_bits else SpikeSource
-            return source(data=frames[block.population], delay=block.delay, name=block.name)
+            data = frames[block.population]
+            if block.channels is not None:
+                data = np.ascontiguousarray(data[..., slice(*block.channels)])
+            return source(data=data, delay=block.delay, name=block.name)
         case ConvBlock():
             return Conv(
                 weight=block.weight,
@@ -193,37 +217,32 @@ def make_process(block: Block, frames: Mapping[str, npt.NDArray[Any]], ledgers: 
                 name=block.name,
             )
         case DenseBlock():
-            # Mixed-sign weights lose their lowest bit, so they are doubled and the sum is halved.
-            return Dense(
-                weights=block.mantissa.astype(np.int32) * 2,
-                weight_exp=block.exponent - 1,
-                num_weight_bits=8,
-                sign_mode=SignMode.MIXED,
-                num_message_bits=block.message_bits,
-                name=block.name,
-            )
+            matrix = block.mantissa.astype(np.int32) * 2
+            if block.delays is None:
+                return Dense(weights=matrix, **_matrix_options(block))
+            return DelayDense(weights=matrix, delays=block.delays.astype(int), **_matrix_options(block))
         case SparseBlock():
-            matrix = csr_matrix(
-                (block.mantissa.astype(np.int32) * 2, (block.targets, block.sources)), shape=block.shape, dtype=np.int32
-            )
-            return Sparse(
-                weights=matrix,
-                weight_exp=block.exponent - 1,
-                num_weight_bits=8,
-                sign_mode=SignMode.MIXED,
-                num_message_bits=block.message_bits,
-                name=block.name,
-            )
+            return _sparse_process(block)
         case DelayBlock():
             return _delay_process(block)
         case LifBlock():
             return _lif_process(block)
+        case GradedBlock():
+            return _with_reset(_graded_process(block), block.reset)
+        case ResonatorBlock():
+            return _with_reset(_resonator_process(block), block.reset)
         case SigmaBlock():
             return Sigma(shape=block.shape)
         case CurrentBlock():
             return CurrentSink(shape=block.shape, ledger=ledgers[block.population], differences=False, name=block.name)
         case FanInBlock():
-            return FanIn(shape=block.shape, sources=block.sources, branches=block.branches, name=block.name)
+            return FanIn(
+                shape=block.shape,
+                sources=block.sources,
+                graded=block.graded,
+                branches=block.branches,
+                name=block.name,
+            )
 
 
 def _lif_process(block: LifBlock) -> Process:
@@ -240,6 +259,61 @@ def _lif_process(block: LifBlock) -> Process:
         return LIF(**options)
     interval, offset = block.reset
     return LIFReset(reset_interval=interval, reset_offset=offset, **options)
+
+
+def _with_reset(process: Process, reset: tuple[int, int] | None) -> Process:
+    """`process` with what this project's models read beside Lava's own parameters."""
+    if reset is not None:
+        process.proc_params["reset_interval"], process.proc_params["reset_offset"] = reset
+    return process
+
+
+def _graded_process(block: GradedBlock) -> Process:
+    neuron = block.neuron
+    if isinstance(neuron, graph_types.Sigma):
+        return Sigma(shape=block.shape)
+    options = {"shape": block.shape, "vth": neuron.vth, "spike_exp": neuron.spike_exp, "state_exp": neuron.state_exp}
+    if isinstance(neuron, graph_types.Delta):
+        return Delta(**options)
+    mode = ActivationMode.RELU if neuron.activation == "relu" else ActivationMode.UNIT
+    return SigmaDelta(bias=block.bias, act_mode=mode, **options)
+
+
+def _resonator_process(block: ResonatorBlock) -> Process:
+    neuron = block.neuron
+    # Lava takes a period and a decay and truncates sine and cosine to integers: aim at the middle of the right ones.
+    sin, cos = (value + 0.5 * np.sign(value) for value in (neuron.sin, neuron.cos))
+    angle = float(np.arctan2(sin if sin else 0.25, cos))
+    process = RF_IZ if isinstance(neuron, graph_types.RfIz) else RF
+    return process(
+        shape=block.shape,
+        period=2 * np.pi / angle,
+        alpha=1 - float(np.hypot(sin if sin else 0.25, cos)) / fixedpoint.DECAY_ONE,
+        state_exp=neuron.state_exp,
+        decay_bits=fixedpoint.DECAY_BITS,
+        vth=neuron.vth_mant,
+        name=block.name,
+    )
+
+
+def _matrix_options(block: DenseBlock | SparseBlock) -> dict[str, Any]:
+    """Mixed-sign weights lose their lowest bit, so they are doubled and the sum is halved."""
+    return {
+        "weight_exp": block.exponent - 1,
+        "num_weight_bits": 8,
+        "sign_mode": SignMode.MIXED,
+        "num_message_bits": block.message_bits,
+        "name": block.name,
+    }
+
+
+def _sparse_process(block: SparseBlock) -> Process:
+    places = (block.targets, block.sources)
+    matrix = csr_matrix((block.mantissa.astype(np.int32) * 2, places), shape=block.shape, dtype=np.int32)
+    if block.delays is None or not block.delays.any():
+        return Sparse(weights=matrix, **_matrix_options(block))
+    delays = csr_matrix((block.delays.astype(int), places), shape=block.shape)
+    return DelaySparse(weights=matrix, delays=delays, **_matrix_options(block))
 
 
 def _delay_process(block: DelayBlock) -> Process:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lava_runtime.lowering.blocks import FrameShape
+from lava_runtime.simulation import frame_kernels
 
 FrameArray = npt.NDArray[np.integer[Any]]
 
@@ -24,7 +25,7 @@ class Ledger:
     """What to record of one population, and where: handed to a process before the run.
 
     The population works on samples in hardware steps `start` .. `start + samples*steps`; `last` is the run's last step.
-    `progress` is shared by all processes of the run, which are never more than one step apart: the steps done.
+    `graded` says that messages are integers, not 0/1 spikes. `progress` is shared by all processes of the run, which are never more than one step apart: the steps done.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Ledger:
     raster: bool = False
     states: bool = False
     values: bool = False
+    graded: bool = False
     progress: c_longlong | None = None
 
     def path(self, kind: str) -> Path:
@@ -62,9 +64,9 @@ class Recorder:
         self._outside = np.zeros(2, np.int64)
         self._maps: dict[str, npt.NDArray[Any]] = {}
         self.counts = np.zeros(ledger.shape, np.int32)
-        """Spikes per neuron inside the windows; whoever computes the spikes adds to it where `in_window` says so."""
+        """Messages per neuron inside the windows."""
         for wanted, kind, dtype in (
-            (ledger.raster, "raster", np.uint8),
+            (ledger.raster, "raster", np.int32 if ledger.graded else np.uint8),
             (ledger.states, "u", np.int32),
             (ledger.states, "v", np.int32),
             (ledger.values, "values", np.int32),
@@ -79,11 +81,14 @@ class Recorder:
         """True where hardware step `step` (from 0) belongs to a sample."""
         return self._ledger.start <= step < self._stop
 
-    def spikes(self, step: int, spikes: FrameArray, fired: int) -> None:
-        """Note `fired` spikes in all; their positions go into the raster where one is kept."""
+    def messages(self, step: int, sent: FrameArray) -> None:
+        """Count the non-zero messages of `step`; they go into the raster where one is kept."""
+        fired = int(np.count_nonzero(sent))
         if self.in_window(step):
             self._samples[(step - self._ledger.start) // self._ledger.steps] += fired
-            self._write("raster", step, spikes)
+            if fired:
+                frame_kernels.count_spikes(np.ascontiguousarray(sent).reshape(-1), self.counts.reshape(-1))
+                self._write("raster", step, sent)
         else:
             self._outside[0 if step < self._ledger.start else 1] += fired
 

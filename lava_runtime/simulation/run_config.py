@@ -10,35 +10,47 @@ from typing import Any
 
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.conv.process import Conv
-from lava.proc.dense.process import Dense
-from lava.proc.lif.process import LIF, LIFReset
-from lava.proc.sparse.process import Sparse
+from lava.proc.dense.process import DelayDense, Dense
+from lava.proc.lif.process import LIF, LIFReset, TernaryLIF
+from lava.proc.rf.process import RF
+from lava.proc.rf_iz.process import RF_IZ
+from lava.proc.sdn.process import Delta, Sigma, SigmaDelta
+from lava.proc.sparse.process import DelaySparse, Sparse
 
-from lava_runtime.lava.models import (
-    PyConvModelCompiled,
-    PyDenseModelCompiled,
-    PyLifModelCompiled,
-    PyLifResetModelCompiled,
-    PySparseModelCompiled,
-    fan_in_model,
-)
+from lava_runtime.lava import neuron_models, synapse_models
 from lava_runtime.lava.processes import FanIn
+from lava_runtime.lava.project_models import fan_in_model
+from lava_runtime.simulation.synapse_sums import compile_kernels
 
 COMPILED_MODELS: dict[type, type] = {
-    Conv: PyConvModelCompiled,
-    Dense: PyDenseModelCompiled,
-    Sparse: PySparseModelCompiled,
-    LIF: PyLifModelCompiled,
-    LIFReset: PyLifResetModelCompiled,
+    Conv: synapse_models.PyConvModelCompiled,
+    Dense: synapse_models.PyDenseModelCompiled,
+    DelayDense: synapse_models.PyDelayDenseModelCompiled,
+    Sparse: synapse_models.PySparseModelCompiled,
+    DelaySparse: synapse_models.PyDelaySparseModelCompiled,
+    LIF: neuron_models.PyLifModelCompiled,
+    LIFReset: neuron_models.PyLifResetModelCompiled,
+    TernaryLIF: neuron_models.PyTernaryLifModelCompiled,
+    RF: neuron_models.PyRfModelCompiled,
+    RF_IZ: neuron_models.PyRfIzModelCompiled,
+    Sigma: neuron_models.PySigmaModelCompiled,
+    Delta: neuron_models.PyDeltaModelCompiled,
+    SigmaDelta: neuron_models.PySigmaDeltaModelCompiled,
 }
-"""This project's models of Lava's processes, for `exception_proc_model_map` of a run configuration."""
+"""This project's models of Lava's processes, for `exception_proc_model_map` of a run configuration of one's own."""
 
 
 class CompiledSimCfg(Loihi2SimCfg):
-    """Lava's CPU simulator with this project's models wherever there is one, Lava's fixed-point models elsewhere."""
+    """Lava's CPU simulator with this project's models wherever there is one, Lava's fixed-point models elsewhere.
 
-    def __init__(self) -> None:
-        super().__init__(select_tag="fixed_pt", exception_proc_model_map=dict(COMPILED_MODELS))
+    Any network of `lava.proc` or lava-dl's `netx.hdf5.Network` runs under it as it is and sends the same integers. The
+    kernels are compiled here (from the cache after the first time), before Lava starts its processes.
+    `exceptions` adds models of the caller's own, by process class.
+    """
+
+    def __init__(self, exceptions: dict[type, type] | None = None) -> None:
+        super().__init__(select_tag="fixed_pt", exception_proc_model_map={**COMPILED_MODELS, **(exceptions or {})})
+        compile_kernels()
 
     def select(self, proc: Any, proc_models: list[type]) -> type:
         """The model of `proc`; a FanIn gets one with as many ports as it has."""

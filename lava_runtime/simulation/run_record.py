@@ -14,7 +14,7 @@ import numpy.typing as npt
 from lava_runtime.lowering.synapse_blocks import frame_shape
 from lava_runtime.simulation.recorder import Counters, Ledger, read_counters, read_rows
 from lava_runtime.trace import Trace, make_trace
-from netx_export.graph import Graph, Input, Lif, Population, Readout, Schedule, schedule
+from netx_export.graph import GRADED, Graph, Input, Population, Readout, Schedule, has_states, schedule
 
 if TYPE_CHECKING:
     from lava_runtime.backend import Inputs, Probes
@@ -49,8 +49,9 @@ class RunRecord:
             samples=self.schedule.samples,
             total_steps=self.schedule.hardware_steps,
             raster=not readout and (name in self._rasters or population in self._graph.outputs),
-            states=name in self._states and isinstance(population.neuron, Lif),
+            states=name in self._states and has_states(population.neuron),
             values=readout,
+            graded=isinstance(population.neuron, GRADED),
             progress=self.counter,
         )
 
@@ -76,7 +77,7 @@ class RunRecord:
         )
 
     def _has_states(self, name: str) -> bool:
-        return isinstance(self._graph.by_id[name].neuron, Lif)
+        return has_states(self._graph.by_id[name].neuron)
 
     def _counters(self, population: Population) -> Counters:
         if not isinstance(population.neuron, Input):

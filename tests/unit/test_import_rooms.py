@@ -23,7 +23,10 @@ TORCH_MODULES = {
 }
 LAVA_MODULES = {
     "lava_runtime/lava/processes.py",
-    "lava_runtime/lava/models.py",
+    "lava_runtime/lava/network_process.py",
+    "lava_runtime/lava/neuron_models.py",
+    "lava_runtime/lava/project_models.py",
+    "lava_runtime/lava/synapse_models.py",
     "lava_runtime/simulation/assembly.py",
     "lava_runtime/lava_backend.py",
     "lava_runtime/simulation/run_config.py",

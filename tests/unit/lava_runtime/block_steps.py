@@ -18,6 +18,8 @@ from lava_runtime.lowering.blocks import (
     SourceBlock,
     SparseBlock,
 )
+from lava_runtime.lowering.branches import FrameColumns, FrameMatrix, FrameTwins
+from lava_runtime.lowering.taps import AxisTaps, FrameConv
 from netx_export.graph import fixedpoint
 
 Frames = dict[str, np.ndarray]
@@ -27,7 +29,7 @@ def step_blocks(lowered: Lowered, frames: Frames, *, steps: int) -> Frames:
     """What the speaker of every population emits in each step, (N,C,H,W); readouts give their current."""
     blocks = lowered.blocks
     into = defaultdict(list)
-    for wire in lowered.wires:
+    for wire in lowered.connections:
         into[wire.dst].append(wire)
     neurons = [b for b in blocks.values() if isinstance(b, SourceBlock | LifBlock | SigmaBlock | CurrentBlock)]
     synapses = [b for b in blocks.values() if b not in neurons]
@@ -77,19 +79,18 @@ def step_blocks(lowered: Lowered, frames: Frames, *, steps: int) -> Frames:
 
 def _synapse(block: object, into: dict, history: dict[str, list[np.ndarray]]) -> np.ndarray:
     if isinstance(block, FanInBlock):
-        total = np.zeros(block.shape, np.int64)
+        total = np.zeros(int(np.prod(block.shape)), np.int64)
         ports = {wire.port: wire.src for wire in into[block.name]}
         for branch in block.branches:
-            past = history[ports[branch.port]]
-            if len(past) <= branch.delay:
-                continue
-            frame = past[-1 - branch.delay].astype(np.int64)
-            if branch.rows is not None:
-                total += (frame.reshape(-1) @ branch.rows).reshape(block.shape)
-            else:
-                part = _tables(branch.conv, frame)
-                total += fixedpoint.wrap_conv(part) if branch.wraps else part
-        return total
+            past = [frame.astype(np.int64) for frame in history[ports[branch.port]]]
+            past = [np.zeros_like(past[0])] * (64 + branch.delay) + past
+            if branch.section is not None:
+                past = [frame[..., slice(*branch.section[1:])] for frame in past]
+            flat = [frame.reshape(-1) for frame in past[: len(past) - branch.delay]]
+            if branch.axon_delays is not None:
+                flat = [np.array([flat[-1 - d][i] for i, d in enumerate(branch.axon_delays)])]
+            total += _branch(branch.synapse, flat)
+        return total.reshape(block.shape)
     (wire,) = into[block.name]
     frame = history[wire.src][-1].astype(np.int64)
     match block:
@@ -124,15 +125,48 @@ def _true_convolution(block: ConvBlock, frame: np.ndarray) -> np.ndarray:
     return total
 
 
-def _tables(conv: object, frame: np.ndarray) -> np.ndarray:
+def _branch(synapse: object, past: list[np.ndarray]) -> np.ndarray:
+    """What a projection adds now; `past` are the flat frames of the last steps, the newest last."""
+    frame = past[-1]
+    match synapse:
+        case FrameConv():
+            total = _tables(synapse, frame.reshape(synapse.source_shape)).reshape(-1) << synapse.exponent
+            return fixedpoint.wrap_conv(total) if synapse.wraps else total
+        case FrameMatrix():
+            return fixedpoint.shift(frame @ synapse.rows.astype(np.int64), synapse.exponent)
+        case FrameTwins():
+            total = frame * np.resize(synapse.weight.astype(np.int64), frame.size)
+            return fixedpoint.wrap_conv(total) if synapse.wraps else total
+        case FrameColumns():
+            sums = np.zeros((synapse.longest + 1, synapse.targets), np.int64)
+            for i in range(frame.size):
+                for k in range(synapse.start[i], synapse.start[i + 1]):
+                    delay, target = divmod(int(synapse.place[k]), synapse.targets)
+                    sums[delay, target] += synapse.weight[k] * past[-1 - delay][i]
+            return fixedpoint.shift(sums, synapse.exponent).sum(axis=0)
+    raise TypeError(synapse)
+
+
+def _tables(conv: FrameConv, frame: np.ndarray) -> np.ndarray:
     total = np.zeros(conv.output_shape, np.int64)
-    channels, width = conv.weights.shape[2:]
-    for x, y, c in np.argwhere(frame[:, :, conv.first_channel : conv.first_channel + channels]):
-        first = c // (channels // conv.groups) * width
-        for i in range(conv.x.start[x], conv.x.start[x + 1]):
-            for j in range(conv.y.start[y], conv.y.start[y + 1]):
-                total[conv.x.out[i], conv.y.out[j], first : first + width] += (
-                    conv.weights[conv.x.taps[i], conv.y.taps[j], c].astype(np.int64)
-                    * frame[x, y, conv.first_channel + c]
-                )
+    width = conv.weights.shape[3]
+    per_group = conv.weights.shape[2] // conv.groups
+    for ox in range(conv.x.outputs):
+        for oy in range(conv.y.outputs):
+            for x, tx in _read(conv.x, ox):
+                for y, ty in _read(conv.y, oy):
+                    for c in np.flatnonzero(frame[x, y]):
+                        first = c // per_group * width
+                        total[ox, oy, first : first + width] += (
+                            conv.weights[tx, ty, c].astype(np.int64) * frame[x, y, c]
+                        )
     return total
+
+
+def _read(axis: AxisTaps, output: int) -> list[tuple[int, int]]:
+    """(source position, tap sum) of everything that `output` reads along `axis`."""
+    return [
+        (int(axis.source[run]) + n, int(axis.taps[run]) + n)
+        for run in range(axis.start[output], axis.start[output + 1])
+        for n in range(axis.length[run])
+    ]

@@ -21,8 +21,9 @@ from lava_runtime.lowering.blocks import (
     SparseBlock,
 )
 from lava_runtime.lowering.lower import lower_compact, lower_portable
-from lava_runtime.lowering.taps import axis_taps, frame_conv_of
-from lava_runtime.simulation.frame_kernels import scatter_conv
+from lava_runtime.lowering.taps import AxisTaps, axis_taps, conv_reads, frame_conv_of, transposed_reads
+from lava_runtime.simulation.messages import MessageList
+from lava_runtime.simulation.synapse_sums import ConvSum
 from netx_export.errors import RunError
 from netx_export.graph import Conv, Dense, Graph, Input, Kernel, Lif, OneToOne, Or, Population, Projection, Readout
 from tests.unit.lava_runtime.block_steps import step_blocks
@@ -194,28 +195,55 @@ def test_a_kernel_that_must_wrap_and_is_too_wide_is_refused_by_portable() -> Non
 )
 def test_axis_taps_are_the_definition(stride: int, padding: int, dilation: int, upsample: int) -> None:
     size, taps = 5, 3
-    table = axis_taps(size=size, kernel=taps, stride=stride, padding=padding, dilation=dilation, upsample=upsample)
-    for source in range(size):
-        found = {
-            int(table.out[i]): set(np.flatnonzero(table.members[table.taps[i]]))
-            for i in range(table.start[source], table.start[source + 1])
-        }
+    options = {"size": size, "kernel": taps, "stride": stride, "padding": padding, "dilation": dilation}
+    table = axis_taps(conv_reads(**options, upsample=upsample), taps)
+    for output in range(table.outputs):
         expected: dict[int, set[int]] = {}
-        for output in range(table.outputs):
-            for tap in range(taps):
-                if (output * stride - padding + tap * dilation) // upsample == source:
-                    expected.setdefault(output, set()).add(tap)
-        assert found == expected
+        for tap in range(taps):
+            position = output * stride - padding + tap * dilation
+            if 0 <= position < size * upsample:
+                expected.setdefault(position // upsample, set()).add(tap)
+        assert _runs(table, output) == expected
 
 
-def test_scatter_is_the_convolution_it_describes() -> None:
+@pytest.mark.parametrize(("stride", "padding", "dilation", "extra"), [(1, 0, 1, 0), (2, 1, 1, 1), (3, 2, 2, 1)])
+def test_transposed_taps_are_the_definition(stride: int, padding: int, dilation: int, extra: int) -> None:
+    size, taps = 5, 4
+    options = {"size": size, "kernel": taps, "stride": stride, "padding": padding, "dilation": dilation}
+    table = axis_taps(transposed_reads(**options, output_padding=extra), taps)
+    found = [_runs(table, output) for output in range(table.outputs)]
+    expected: list[dict[int, set[int]]] = [{} for _ in range(table.outputs)]
+    for source in range(size):
+        for tap in range(taps):
+            output = source * stride - padding + tap * dilation
+            if 0 <= output < table.outputs:
+                expected[output].setdefault(source, set()).add(tap)
+    assert found == expected
+
+
+def _runs(table: AxisTaps, output: int) -> dict[int, set[int]]:
+    return {
+        int(table.source[run]) + n: set(np.flatnonzero(table.members[table.taps[run] + n]))
+        for run in range(table.start[output], table.start[output + 1])
+        for n in range(table.length[run])
+    }
+
+
+def test_inner_outputs_read_one_run() -> None:
+    table = axis_taps(conv_reads(size=9, kernel=3, stride=1, padding=1, dilation=1), 3)
+    assert table.length.tolist() == [2, 3, 3, 3, 3, 3, 3, 3, 2]
+
+
+def test_the_sum_is_the_convolution_it_describes() -> None:
     rng = np.random.default_rng(5)
     conv = Conv(kernel=kernel(rng, 6, 2, 3, 2, exponent=3), stride=(2, 1), padding=(1, 2), groups=3, upsample=2)
     source = (6, 4, 5)
     frame = rng.integers(-3, 4, source[::-1]).astype(np.int32)
-    tables = frame_conv_of(conv, source)
-    total = np.zeros(tables.output_shape, np.int32)
-    scatter_conv(frame, tables, total)
+    tables = frame_conv_of(conv, source, wraps=False)
+    messages = MessageList(frame.size, graded=True)
+    messages.fill(frame.reshape(-1))
+    total = np.zeros(int(np.prod(tables.output_shape)), np.int32)
+    ConvSum(tables).add(messages, total)
     up = frame.transpose(2, 1, 0).repeat(2, axis=1).repeat(2, axis=2)
     shape = conv.output_shape(source)
     expected = np.zeros(shape, np.int64)
@@ -225,4 +253,4 @@ def test_scatter_is_the_convolution_it_describes() -> None:
             row, column = y * 2 - 1 + ky, x - 2 + kx
             if 0 <= row < up.shape[1] and 0 <= column < up.shape[2]:
                 expected[o, y, x] += weight[o, i, ky, kx] * up[o // 2 * 2 + i, row, column]
-    np.testing.assert_array_equal(total, expected.transpose(2, 1, 0))
+    np.testing.assert_array_equal(total.reshape(tables.output_shape), expected.transpose(2, 1, 0))

@@ -259,7 +259,6 @@ def _run_lavas_own(config: object, signs: str, density: float) -> np.ndarray:
 
 @pytest.mark.parametrize(("signs", "density"), [("mixed", 1), ("excitatory", 1), ("mixed", 0.2)])
 def test_our_models_serve_any_lava_network(signs: str, density: float) -> None:
-    frame_kernels.compile_kernels()
     stock = _run_lavas_own(Loihi2SimCfg(select_tag="fixed_pt"), signs, density)
     ours = _run_lavas_own(CompiledSimCfg(), signs, density)
     np.testing.assert_array_equal(ours, stock)
