@@ -178,6 +178,7 @@ _KINDS = (("dense", "dense_ops"), ("sparse", "sparse_ops"), ("conv", "conv_ops")
 _UPDATE_LABELS = {
     "neuron_update": "neuron updates",
     "neuron_access": "neurons read",
+    "neuron_compute": "neurons computed",
     "neuron_spike": "spikes made by neurons",
 }
 
@@ -217,6 +218,7 @@ class _Bill:
         self.lines: list[EnergyLine] = []
         self.unpriced: list[Unpriced] = []
         self.terms: dict[str, tuple[Floats, Floats]] = {}
+        self.all_in = False
         self._slices = slices
 
     def add(self, term: str, label: str, counted: int, low: Floats, high: Floats, used: tuple[Quantity, ...]) -> None:
@@ -224,7 +226,8 @@ class _Bill:
         self.lines.append(_line(term, label, counted, float(low.sum()), float(high.sum()), used))
 
     def missing(self, label: str, counted: int) -> None:
-        self.unpriced.append(Unpriced(label=label, count=float(counted), reason="no published price"))
+        reason = "inside the price of a synaptic operation" if self.all_in else "no published price"
+        self.unpriced.append(Unpriced(label=label, count=float(counted), reason=reason))
 
     @property
     def total(self) -> tuple[Floats, Floats]:
@@ -279,6 +282,7 @@ def _bill_operations(bill: _Bill, counters: Counters, profile: HardwareProfile) 
     if "synaptic_operation" in prices and len({id(price) for price in by_kind.values()}) == 1:
         price = prices["synaptic_operation"]
         label = "synaptic operations"
+        bill.all_in = price.note.startswith("all-in")
         bill.add("synaptic_operation", label, int(total.sum()), total * price.low, total * price.high, (price,))
         return True
     counts = counts | {"conv_ops": total - counts["dense_ops"] - counts["sparse_ops"]}

@@ -135,6 +135,8 @@ def step_time(
         return StepTime(steps=counters.steps, refusal=f"{profile.name} has no cores, so a step takes no time there.")
     if not mapping.cores:
         return StepTime(steps=counters.steps, refusal="The network has no neurons, so no core takes any time.")
+    if "tick" in times:
+        return _ticking(times["tick"], counters, probed, depth)
     missing = _missing(times, mapping)
     if missing:
         refusal = f"{profile.name}: nobody has published the time of a {missing}, so none is given."
@@ -166,6 +168,19 @@ def step_time(
         bound_by=dict(sorted(Counter(series.binding).items(), key=lambda item: (-item[1], item[0]))),
         series=series if probed is not None else None,
         assumptions=(*_ASSUMPTIONS, _MEASURED if probed is not None else _MEAN, *notes),
+    )
+
+
+def _ticking(tick: Quantity, counters: Counters, probed: StepCounts | None, depth: int) -> StepTime:
+    """A chip whose steps follow a clock of their own, whatever there is to do."""
+    steps = 1 if probed is None else probed.count
+    return StepTime(
+        steps=counters.steps,
+        depth=depth,
+        total=(tick.low, tick.high),
+        barrier=(tick.low, tick.high),
+        bound_by={"barrier": steps},
+        assumptions=(f"Every step takes one tick of {tick}; whether the work fits into it is not modelled.",),
     )
 
 
@@ -205,18 +220,23 @@ def update_terms(prices: Quantities) -> list[tuple[str, str, str, float, float]]
     """(term, counter at the low end, counter at the high end, low price, high price) of what neurons do in a step."""
     terms: list[tuple[str, str, str, float, float]] = []
     active, inactive = prices.get("neuron_update_active"), prices.get("neuron_update_inactive")
-    if active is not None and inactive is not None:
+    if "neuron_access" in prices:
+        # Every neuron is read; at the low end only those that spiked had something to compute.
+        for term, counter in (
+            ("neuron_access", "updates"),
+            ("neuron_compute", "active_updates"),
+            ("neuron_spike", "active_updates"),
+        ):
+            if term in prices:
+                highest = "updates" if term == "neuron_compute" else counter
+                terms.append((term, counter, highest, prices[term].low, prices[term].high))
+    elif active is not None and inactive is not None:
         # low: spiked * active + (updates - spiked) * inactive
         terms.append(("neuron_update", "updates", "updates", inactive.low, active.high))
         terms.append(("neuron_update", "active_updates", "none", active.low - inactive.low, 0.0))
     elif "neuron_update" in prices:
         price = prices["neuron_update"]
-        # Where reading a neuron has a price of its own, a neuron that nothing reached may not be updated.
-        low = "active_updates" if "neuron_access" in prices else "updates"
-        terms.append(("neuron_update", low, "updates", price.low, price.high))
-    for term, counter in (("neuron_access", "updates"), ("neuron_spike", "active_updates")):
-        if term in prices:
-            terms.append((term, counter, counter, prices[term].low, prices[term].high))
+        terms.append(("neuron_update", "updates", "updates", price.low, price.high))
     return terms
 
 
@@ -261,10 +281,22 @@ def _barrier(times: Quantities, mapping: Mapping) -> tuple[Range, list[str]]:
     single = times["barrier"]
     notes = [f"Barrier {single} ({single.note or 'as published'})."]
     if mapping.chips <= 1:
-        return (single.low, single.high), notes
+        return _barrier_of_tiles(single, mapping, notes), notes
     across = times["barrier_multi_chip"]
     notes.append(f"Across {mapping.chips} chips the barrier is at most {across} ({across.note}).")
     return (min(single.low, across.low), across.high), notes
+
+
+def _barrier_of_tiles(single: Quantity, mapping: Mapping, notes: list[str]) -> Range:
+    """Between the published values for the next smaller and the next larger number of tiles."""
+    by_tiles, placement = mapping.profile.costs.barrier_by_tiles, mapping.placement
+    if not by_tiles or placement is None:
+        return (single.low, single.high)
+    tiles = len(np.unique(placement.tile))
+    smaller = max((count for count in by_tiles if count <= tiles), default=min(by_tiles))
+    larger = min((count for count in by_tiles if count >= tiles), default=max(by_tiles))
+    notes.append(f"{tiles} tiles are in use: the barrier lies between its values for {smaller} and {larger} tiles.")
+    return (by_tiles[smaller].low, by_tiles[larger].high)
 
 
 def _series(

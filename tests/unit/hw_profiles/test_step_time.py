@@ -12,6 +12,7 @@ from hw_profiles.energy import price
 from hw_profiles.latency import operation_prices
 from hw_profiles.mapping import Mapping
 from hw_profiles.profile import HardwareProfile, Quantity
+from hw_profiles.slices import Slice
 from lava_runtime.trace import Trace, make_trace
 from netx_export.graph import Dense, Graph, Input, Kernel, Lif, Population, Projection
 from tests.unit.hw_profiles.chip_networks import chip_text, write_chip
@@ -54,21 +55,23 @@ def run(steps: int = 6) -> tuple[Graph, Trace]:
     return graph, trace
 
 
-def chip(folder: Path, times: dict[str, float], neurons: int = 4) -> HardwareProfile:
-    limits = {"neurons": neurons, "synapse_memory": 4 * 8}
-    return hw_profiles.load(write_chip(folder, chip_text(limits=limits, time=times)))
+def chip(folder: Path, times: dict[str, float]) -> HardwareProfile:
+    return hw_profiles.load(write_chip(folder, chip_text(limits={"neurons": 4}, time=times)))
 
 
 def mapped(graph: Graph, profile: HardwareProfile) -> Mapping:
-    return hw_profiles.map(graph, profile)
+    spans = (("a", 0, 4), ("b", 0, 4), ("b", 4, 8))
+    slices = [
+        Slice(population=name, core=core, box=((start, stop), (0, 1), (0, 1)))
+        for core, (name, start, stop) in enumerate(spans)
+    ]
+    return Mapping.from_slices(graph, profile, slices)
 
 
 def test_every_step_waits_for_something(tmp_path: Path) -> None:
     graph, trace = run()
     profile = chip(tmp_path, TIMES)
     mapping = mapped(graph, profile)
-    sizes = [entry.size for entry in mapping.slices]
-    assert sizes == [4, 4, 4]
     step = price(trace, mapping, profile).step
     series = step.series
     assert series is not None
