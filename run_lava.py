@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from lava_runtime import Probes
 from lava_runtime.arguments import add_arguments
 from lava_runtime.chunks import ChunkStore, Settings, compute_here, finish_chunks
 from lava_runtime.cluster import cluster
+from lava_runtime.interrupts import stop_requests
 from lava_runtime.run_folder import TRACE, check_folder, open_run, save_run
 from lava_runtime.streaming import trace_file
 from lava_runtime.trace import Trace
@@ -98,12 +98,15 @@ def run_data_set(options: argparse.Namespace, graph: Graph, task: DetectorTask, 
     store = ChunkStore(out)
     store.open({**settings.identity(graph), "data set": data.identity}, restart=options.restart)
     started = time.perf_counter()
-    with (
+    place = (
         cluster(graph, settings, workers=options.workers, scheduler=options.scheduler)
         if on_cluster
         else nullcontext(compute_here(graph, settings))
-    ) as compute:
-        finished = finish_chunks(graph, data.jobs(), store, settings, compute, total=data.limit, progress=True)
+    )
+    with stop_requests(at_once=not on_cluster) as check, place as compute:
+        finished = finish_chunks(
+            graph, data.jobs(), store, settings, compute, total=data.limit, progress=True, check=check
+        )
     seconds = time.perf_counter() - started
     left_out = {**data.unreadable, **finished.failures}
     if not finished.good:
@@ -270,6 +273,4 @@ def backend_options(options: argparse.Namespace) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    # A batch system ends jobs with SIGTERM; what is finished is kept then as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(exit_code(main))

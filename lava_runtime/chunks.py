@@ -101,8 +101,9 @@ class Failure:
 
 Outcome = Chunk | Failure
 Pending = Iterable[tuple[str, Job]]
-Compute = Callable[[Pending], Generator[tuple[Job, str, Outcome], None, None]]
-"""From (key, job) to (job, key, outcome), in any order."""
+Done = tuple[Job, str, Outcome]
+Compute = Callable[[Pending], Generator[Done | None, None, None]]
+"""From (key, job) to (job, key, outcome), in any order; None where nothing was finished for a moment."""
 
 
 def compute_chunk(graph: Graph, job: Job, settings: Settings) -> Outcome:
@@ -124,7 +125,7 @@ def compute_chunk(graph: Graph, job: Job, settings: Settings) -> Outcome:
 def compute_here(graph: Graph, settings: Settings) -> Compute:
     """Chunk after chunk in this process."""
 
-    def compute(pending: Pending) -> Generator[tuple[Job, str, Outcome], None, None]:
+    def compute(pending: Pending) -> Generator[Done | None, None, None]:
         for key, job in pending:
             yield job, key, compute_chunk(graph, job, settings)
 
@@ -229,10 +230,12 @@ def finish_chunks(
     *,
     total: int | None = None,
     progress: bool = False,
+    check: Callable[[], None] = lambda: None,
 ) -> Finished:
     """Compute every job whose chunk is not in `store`, and keep each as soon as it is done.
 
-    Jobs are taken one by one, as workers become free. A KeyboardInterrupt says what is finished.
+    Jobs are taken one by one, as workers become free. `check` is called all the time, and may raise what `stop_requests`
+    raises; a KeyboardInterrupt then says what is finished.
     """
     finished = Finished()
     done = 0
@@ -240,6 +243,7 @@ def finish_chunks(
 
         def missing() -> Iterator[tuple[str, Job]]:
             for job in jobs:
+                check()
                 key = settings.key(graph, job)
                 finished.jobs.append((key, job))
                 if store.load(key) is None:
@@ -250,7 +254,11 @@ def finish_chunks(
 
         try:
             with closing(compute(missing())) as outcomes:
-                for job, key, outcome in outcomes:
+                for found in outcomes:
+                    check()
+                    if found is None:
+                        continue
+                    job, key, outcome = found
                     if isinstance(outcome, Failure):
                         finished.failures.setdefault(job.recording, outcome.reason)
                     else:

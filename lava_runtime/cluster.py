@@ -9,13 +9,15 @@ import importlib
 import importlib.util
 import logging
 import platform
+import signal
 import tempfile
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from lava_runtime.chunks import Chunk, Compute, Failure, Job, Outcome, Pending, Settings, compute_chunk
+from lava_runtime.chunks import Chunk, Compute, Done, Failure, Job, Outcome, Pending, Settings, compute_chunk
 from netx_export.errors import BasaltError, NotInstalledError, RunError
 from netx_export.graph import Graph
 
@@ -24,6 +26,9 @@ CONNECT_S = 5
 
 WORKERS_S = 60
 """Seconds in which the first worker must have come."""
+
+PATIENCE_S = 0.2
+"""Seconds after which a wait for results looks up, to see whether it shall stop."""
 
 AHEAD = 2
 """Chunks that are handed out beyond those being computed, per worker thread: enough to keep every worker busy."""
@@ -47,7 +52,7 @@ def cluster(
         stack.enter_context(_quiet())
         client = _local(dask, stack, workers) if workers is not None else _remote(dask, stack, str(scheduler))
 
-        def compute(pending: Pending) -> Generator[tuple[Job, str, Outcome], None, None]:
+        def compute(pending: Pending) -> Generator[Done | None, None, None]:
             return _compute(dask, client, graph, settings, pending)
 
         yield compute
@@ -63,6 +68,11 @@ def _dask() -> Any:
     return importlib.import_module("distributed")
 
 
+def dask_setup(worker: Any) -> None:
+    """Called by Dask in each of our worker processes: Ctrl-C in a terminal reaches them too, but only the client stops."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _local(dask: Any, stack: ExitStack, workers: int) -> Any:
     scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="basalt-workers-", ignore_cleanup_errors=True))
     made = dask.LocalCluster(
@@ -71,10 +81,11 @@ def _local(dask: Any, stack: ExitStack, workers: int) -> Any:
         processes=True,
         host="127.0.0.1",
         scheduler_port=0,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         worker_dashboard_address=None,
         local_directory=scratch,
         silence_logs=logging.CRITICAL,
+        preload=[__name__],
     )
     stack.callback(made.close, timeout=10)
     return stack.enter_context(dask.Client(made, timeout=WORKERS_S))
@@ -102,14 +113,14 @@ def _remote(dask: Any, stack: ExitStack, address: str) -> Any:
 
 def _compute(
     dask: Any, client: Any, graph: Graph, settings: Settings, pending: Pending
-) -> Generator[tuple[Job, str, Outcome], None, None]:
+) -> Generator[Done | None, None, None]:
     with warnings.catch_warnings():
         # The graph is sent once, on purpose; Dask advises against arguments of more than 10 MB.
         warnings.filterwarnings("ignore", message="Sending large graph")
         # A task that returns the graph, and not scattered data: it is computed anew when every holder has died.
         shared = client.submit(_same, graph, key=f"basalt-network-{graph.digest}", pure=True)
     waiting: dict[Any, tuple[str, Job]] = {}
-    finished = dask.as_completed([], with_results=False)
+    finished: SimpleQueue[Any] = SimpleQueue()
     todo = iter(pending)
     exhausted = False
     while True:
@@ -125,11 +136,15 @@ def _compute(
                 # The same samples were asked for twice; they are computed once.
                 continue
             waiting[future] = key, job
-            finished.add(future)
+            future.add_done_callback(finished.put)
             room -= 1
         if not waiting:
             return
-        future = next(finished)
+        try:
+            future = finished.get(timeout=PATIENCE_S)
+        except Empty:
+            yield None
+            continue
         key, job = waiting.pop(future)
         yield job, key, _outcome(dask, future)
         # Nothing keeps the result on the cluster once it is here.
