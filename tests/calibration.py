@@ -28,7 +28,8 @@ class CannotCalibrateError(Exception):
     """No threshold and bias brings this population between 1 and 40 %."""
 
 
-def _wrap(x: npt.NDArray[np.int64], bits: int) -> npt.NDArray[np.int64]:
+def wrap(x: npt.NDArray[np.int64], bits: int) -> npt.NDArray[np.int64]:
+    """Two's complement with `bits` bits."""
     return (x + (1 << (bits - 1))) % (1 << bits) - (1 << (bits - 1))
 
 
@@ -43,17 +44,24 @@ def weights_of(projection: Projection, source: Population, target: Population) -
     return weights
 
 
-def _scale(total: Spikes, projection: Projection) -> Spikes:
+def delivered(total: Spikes, projection: Projection) -> Spikes:
+    """The sums of a step with the exponent, wrapped."""
     if isinstance(projection.synapse, Wire):
         return total
     exponent = projection.synapse.kernel.exponent
     if exponent < 0:
-        return _wrap(total, 32) >> -exponent
-    return _wrap(total << exponent, 32 if isinstance(projection.synapse, Dense | Sparse) else 24)
+        return wrap(total, 32) >> -exponent
+    return wrap(total << exponent, 32 if isinstance(projection.synapse, Dense | Sparse) else 24)
 
 
 def current_of(
-    projection: Projection, source: Population, target: Population, spikes: Spikes, *, as_given: bool
+    projection: Projection,
+    source: Population,
+    target: Population,
+    spikes: Spikes,
+    *,
+    as_given: bool,
+    weights: Mapping[int, npt.NDArray[np.int64]] | None = None,
 ) -> Spikes:
     """What `projection` delivers, (T,B,neurons): in the same step at `aligned` timing, else 1 + delay steps later."""
     if isinstance(projection.synapse, Wire):
@@ -61,8 +69,8 @@ def current_of(
         area = source.shape[1] * source.shape[2]
         return spikes[:, :, first * area : last * area].copy()
     arriving = np.zeros((*spikes.shape[:2], target.size), np.int64)
-    for delay, weights in weights_of(projection, source, target).items():
-        current = _scale(spikes @ weights.T, projection)
+    for delay, matrix in (weights or weights_of(projection, source, target)).items():
+        current = delivered(spikes @ matrix.T, projection)
         lag = 1 + delay if as_given else 0
         if lag < len(current):
             arriving[lag:] += current[: len(current) - lag]
@@ -77,7 +85,7 @@ def lif_spikes(neuron: Lif, shape: tuple[int, int, int], a_in: Spikes) -> Spikes
     spikes = np.zeros_like(a_in)
     for t, current in enumerate(a_in):
         leaked = u * (4095 - neuron.du)
-        total = _wrap(np.sign(leaked) * (np.abs(leaked) >> 12) + _wrap(current << 6, 32), 32)
+        total = wrap(np.sign(leaked) * (np.abs(leaked) >> 12) + wrap(current << 6, 32), 32)
         u = total - (total > 1 << 23) * (1 << 24) + (total <= -(1 << 23)) * (1 << 24)
         leaked = v * (4096 - neuron.dv)
         v = np.clip(np.sign(leaked) * (np.abs(leaked) >> 12) + u + bias, -(1 << 23) + 1, (1 << 23) - 1)
@@ -94,7 +102,7 @@ def calibrate_lif(neuron: Lif, shape: tuple[int, int, int], a_in: Spikes, target
         spikes = lif_spikes(candidate, shape, a_in)
         return float(spikes.mean()), spikes
 
-    for candidate in (neuron, *_other_biases(neuron)):
+    for candidate in (neuron, *other_biases(neuron)):
         low, high = 0, VTH_MAX
         if run(replace(candidate, vth_mant=low))[0] < LOW or run(replace(candidate, vth_mant=high))[0] > HIGH:
             continue
@@ -115,7 +123,7 @@ def calibrate_lif(neuron: Lif, shape: tuple[int, int, int], a_in: Spikes, target
     raise CannotCalibrateError(f"shape {shape}, {neuron}")
 
 
-def _other_biases(neuron: Lif) -> Sequence[Lif]:
+def other_biases(neuron: Lif) -> Sequence[Lif]:
     """The same neuron with its bias pushed up or down, as far as 13 bits go."""
     pushed = []
     for exponent in (neuron.bias_exp, 7):
@@ -146,7 +154,7 @@ def calibrate(graph: Graph, inputs: Mapping[str, npt.NDArray[np.int32]], target:
                 if p.dst == population.id
             )
             assert isinstance(a_in, np.ndarray)
-            a_in = _wrap(a_in, 32)
+            a_in = wrap(a_in, 32)
             if isinstance(population.neuron, Lif):
                 neuron, spikes[population.id] = calibrate_lif(population.neuron, population.shape, a_in, target)
                 population = replace(population, neuron=neuron)

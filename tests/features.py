@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from netx_export.graph import Conv, Dense, Graph, Input, Lif, OneToOne, Or, Readout
+from netx_export.graph import Conv, Dense, Graph, Input, Lif, OneToOne, Or, Readout, Wire
 
 FEATURES = (
     "skip",

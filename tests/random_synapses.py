@@ -25,6 +25,8 @@ class SynapseMaker:
     rng: np.random.Generator
     emphasis: str
     projections: list[Projection] = field(default_factory=list)
+    synapses_max: int = SYNAPSES_MAX
+    neurons_max: int = NEURONS_MAX
 
     def chance(self, p: float) -> bool:
         return bool(self.rng.random() < p)
@@ -146,8 +148,8 @@ class SynapseMaker:
         )
         shape = synapse.output_shape(read)
         cost = prod(shape) * prod(kernel.mantissa.shape[1:])
-        room = SYNAPSES_MAX * (4 if self.emphasis == "conv wrap by spikes" else 1)
-        if prod(shape) > NEURONS_MAX or cost > room or prod(shape) < 4:
+        room = self.synapses_max * (4 if self.emphasis == "conv wrap by spikes" else 1)
+        if prod(shape) > self.neurons_max or cost > room or prod(shape) < 4:
             return None
         return synapse, shape
 
@@ -159,7 +161,7 @@ class SynapseMaker:
         self, source: Population, read: Shape, target: Shape | None, *, positive: bool, relaxed: int
     ) -> tuple[SynapseSpec, Shape] | None:
         shape = target if target is not None else (int(self.rng.integers(8, 25)), 1, int(self.pick((1, 1, 2))))
-        if prod(shape) * prod(read) > SYNAPSES_MAX:
+        if prod(shape) * prod(read) > self.synapses_max:
             return None
         mantissa = self.mantissa((prod(shape), prod(read)), positive=positive, relaxed=relaxed)
         # Lava's 8-bit mixed weights are even, so a Dense there holds twice the mantissa: keep that within 32 bits.

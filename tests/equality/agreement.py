@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -12,8 +12,9 @@ import numpy.typing as npt
 from hypothesis import HealthCheck, Phase, given, settings
 
 from lava_runtime import Trace
-from netx_export.graph import Graph, Input, Lif, Or, Readout
+from netx_export.graph import Graph, Input, Readout
 from tests.features import EVENTS, FEATURES, features
+from tests.foreign_features import FOREIGN_EVENTS, FOREIGN_FEATURES, foreign_features
 from tests.reference import ReferenceRun, check_lively, interpret
 from tests.strategies import Case, cases
 
@@ -38,8 +39,11 @@ class Tally:
     graphs: set[str] = field(default_factory=set)
     spikes: int = 0
     states: int = 0
+    look: Callable[[Graph, dict[str, npt.NDArray[np.int32]]], set[str]] = features
     features: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
+    feature_names: tuple[str, ...] = FEATURES
+    event_names: tuple[str, ...] = EVENTS
 
     def add(self, case: Case, run: ReferenceRun, *, states: bool = True) -> None:
         """Count one compared network, once however often hypothesis shows it."""
@@ -50,7 +54,7 @@ class Tally:
         self.spikes += sum(int(counts.sum()) for name, counts in run.spike_counts.items() if name not in inputs)
         if states:
             self.states += sum(record.size for record in (*run.u.values(), *run.v.values()))
-        self.features.update(features(case.graph, case.inputs))
+        self.features.update(self.look(case.graph, case.inputs))
         # The number of networks in which an edge is met says more than the number of neurons that meet it.
         self.events.update(event for event, count in run.events.items() if count)
 
@@ -60,8 +64,12 @@ class Tally:
             f"{self.backend}: only {len(self.graphs)} different networks, {graphs} needed"
         )
         for names, found, least in (
-            ([name for name in FEATURES if timing == "any" or "given" not in name], self.features, each_feature),
-            (EVENTS, self.events, each_event),
+            (
+                [name for name in self.feature_names if timing == "any" or "given" not in name],
+                self.features,
+                each_feature,
+            ),
+            (self.event_names, self.events, each_event),
         ):
             rare = {name: found[name] for name in names if found[name] < least}
             assert not rare, f"{self.backend}: met in too few networks (at least {least} needed): {rare}"
@@ -71,9 +79,14 @@ class Tally:
         head = f"{self.backend}: {len(self.graphs)} networks, {self.spikes} spikes compared, {self.states} states u and v, 0 differences"
         return [
             head,
-            "  networks with " + ", ".join(f"{name} {self.features[name]}" for name in FEATURES),
-            "  networks where " + ", ".join(f"{name} {self.events[name]}" for name in EVENTS),
+            "  networks with " + ", ".join(f"{name} {self.features[name]}" for name in self.feature_names),
+            "  networks where " + ", ".join(f"{name} {self.events[name]}" for name in self.event_names),
         ]
+
+
+def foreign_tally(backend: str) -> Tally:
+    """A tally that asks for what networks from elsewhere hold."""
+    return Tally(backend=backend, feature_names=FOREIGN_FEATURES, event_names=FOREIGN_EVENTS, look=foreign_features)
 
 
 TALLIES: dict[str, Tally] = {}
@@ -94,7 +107,7 @@ def assert_trace_agrees(
     _same("output", run.outputs, trace.outputs)
     _same("spike count", run.spike_counts, trace.spike_counts)
     _same("sample spikes", run.sample_spikes, trace.sample_spikes)
-    spiking = [p.id for p in graph.populations if isinstance(p.neuron, Lif | Or)]
+    spiking = [p.id for p in graph.populations if not isinstance(p.neuron, Input | Readout)]
     for kind, mine, theirs in (("warm-up", run.warm_up, trace.warm_up), ("drain", run.drain, trace.drain)):
         for name in spiking:
             assert mine[name] == theirs[name], (
