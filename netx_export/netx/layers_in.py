@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from netx_export.errors import GraphError, NetxError
 from netx_export.graph import GRADED, RESONATORS, Graph, Input, NeuronSpec, Population, Projection, Shape, Wire
 from netx_export.netx import layer_fields as fields
-from netx_export.netx import neuron_fields, synapses_in
+from netx_export.netx import neuron_fields, neuron_runs, synapses_in
 from netx_export.netx.findings import Finding, Findings
 from netx_export.netx.signals import Part, Signal, joined
 from netx_export.netx.tree import Group
@@ -309,10 +309,25 @@ def _with_neurons(walk: _Walk, layer: Group, index: int, before: Signal, word: s
     name = f"layer{index}_{word}"
     flat = word in fields.FLAT_TYPES
     made = synapses_in.projections(layer, word, before, name, walk.findings, flattened=walk.flatten_next)
-    neuron = neuron_fields.neurons(layer, made.shape, flat=flat, settings=walk.settings(), findings=walk.findings)
-    walk.population(layer.where, name, made.shape, neuron)
-    walk.projections += made.projections
-    walk.signals[index] = Signal(parts=(Part(population=name, shape=made.shape),), flat=flat)
+    settings, shape = walk.settings(), made.shape
+    runs = neuron_runs.runs_of(layer, shape, walk.findings)
+    if len(runs) == 1:
+        neuron = neuron_fields.neurons(layer, shape, flat=flat, settings=settings, findings=walk.findings)
+        walk.population(layer.where, name, shape, neuron)
+        walk.projections += made.projections
+        walk.signals[index] = Signal(parts=(Part(population=name, shape=shape),), flat=flat)
+    else:
+        parts = []
+        for number, run in enumerate(runs):
+            part = neuron_runs.layer_of_run(layer, run, shape, flat=flat)
+            size = (run[1] - run[0], *shape[1:])
+            # What is to be said of one run is to be said of all.
+            findings = Findings() if number else walk.findings
+            neuron = neuron_fields.neurons(part, size, flat=flat, settings=settings, findings=findings)
+            parts.append(Part(population=neuron_runs.run_name(name, number), shape=size))
+            walk.population(layer.where, parts[-1].population, size, neuron)
+        walk.projections += neuron_runs.split(made.projections, name, shape, runs, layer.where)
+        walk.signals[index] = Signal(parts=tuple(parts), flat=flat)
     walk.flatten_next = False
 
 
