@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -20,7 +21,8 @@ examples:
   python energy_report.py                                     the newest run, on every profile
   python energy_report.py runs/tiny-sim --profile loihi2      one run, one chip
   python energy_report.py runs/tiny-sim --profile mine.toml   a chip of your own: docs/chips.md
-  python energy_report.py --check my.net --profile loihi2     does it fit? layer by layer, no run needed
+  python energy_report.py --check my.net --profile loihi2     does it fit? layer by layer, what binds, what to change
+  python energy_report.py --check my.net --profile mine.toml --json
 
 Writes report.json, cores.csv and report.html. What nobody published is listed as unpriced, never as zero.
 Exit codes: 0 done, 2 a mistake in the input or a network that does not fit.
@@ -44,8 +46,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="NAME|FILE",
         help=f"chip, may be repeated; known: {', '.join(hw_profiles.available())} (default: all of {', '.join(PROFILES)})",
     )
+    parser.add_argument("--board", help="board of the chip, such as 'Hala Point' (default: the profile's own)")
     parser.add_argument("--out", type=Path, help="folder of the report (default: <run>/report)")
     parser.add_argument("--check", type=Path, metavar="NET", help="check whether a .net file fits, without a run")
+    parser.add_argument("--json", action="store_true", help="print the check as JSON")
     parser.add_argument("--summary", action="store_true", help="print the first figures only, no tables")
     return parser.parse_args(arguments)
 
@@ -53,11 +57,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Load the run, map, price, write, print."""
     options = parse(arguments)
-    profiles = [hw_profiles.load(name) for name in options.profile or PROFILES]
+    profiles = [hw_profiles.load(name, board=options.board) for name in options.profile or PROFILES]
     if options.check is not None:
-        checks = [hw_profiles.check(netx_export.read(options.check), profile) for profile in profiles]
-        for found in checks:
-            hw_profiles.print_check(found)
+        graph = netx_export.read(options.check)
+        checks = [hw_profiles.check(graph, profile) for profile in profiles]
+        if options.json:
+            print(json.dumps([hw_profiles.check_to_json(found) for found in checks], indent=1))
+        else:
+            for found in checks:
+                hw_profiles.print_check(found)
         return 0 if all(found.fits for found in checks) else DoesNotFitError.exit_code
 
     folder = options.run or newest_run(Path("runs"))

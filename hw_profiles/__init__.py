@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hw_profiles.fit import check, check_to_json
+from hw_profiles.fit_result import FitCheck
 from hw_profiles.frames import Box, Frame, picture_of_events
-from hw_profiles.mapping import FitCheck, Mapping, check
+from hw_profiles.mapping import Mapping
 from hw_profiles.mapping import map_graph as map  # noqa: A004 - reads as a verb: hw_profiles.map(graph, profile)
 from hw_profiles.profile import HardwareProfile, available, load
 from hw_profiles.report import Report, report
 
 if TYPE_CHECKING:
+    from hw_profiles.fit_text import print_check
     from hw_profiles.report_files import write_report
-    from hw_profiles.terminal import print_check, print_report, print_summary
+    from hw_profiles.terminal import print_report, print_summary
 
 __all__ = [
     "Box",
@@ -29,6 +32,7 @@ __all__ = [
     "Report",
     "available",
     "check",
+    "check_to_json",
     "load",
     "map",
     "picture_of_events",
@@ -40,7 +44,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "print_check": "hw_profiles.terminal",
+    "print_check": "hw_profiles.fit_text",
     "print_report": "hw_profiles.terminal",
     "print_summary": "hw_profiles.terminal",
     "write_report": "hw_profiles.report_files",

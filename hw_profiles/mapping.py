@@ -9,6 +9,9 @@ from functools import cached_property
 
 import numpy as np
 
+from hw_profiles.fit_result import FitCheck as FitCheck
+from hw_profiles.fit_result import LayerFit as LayerFit
+from hw_profiles.fit_result import Utilization as Utilization
 from hw_profiles.partition import REMEDIES, Partition, partition
 from hw_profiles.placement import Placement, Traffic, place_near
 from hw_profiles.profile import HardwareProfile
@@ -17,9 +20,6 @@ from hw_profiles.registers import Registers, output_edges, reaches_by_source, se
 from hw_profiles.slices import RESOURCES, FitProblem, Slice, box_bounds
 from netx_export.errors import DoesNotFitError, ProfileError
 from netx_export.graph import Graph, Input
-
-Utilization = dict[str, tuple[int, int | None]]
-"""Resource -> (used, max); max is None where nobody published a limit."""
 
 
 class OverlapError(ProfileError):
@@ -149,7 +149,7 @@ class Mapping:
             raise ProfileError(
                 f"Population {population!r} does not exist; the network has {', '.join(self.graph.by_id)}."
             )
-        found = _utilization(self.profile, [self.registers[core] for core in sorted(chosen)])
+        found = fullest(self.profile, [self.registers[core] for core in sorted(chosen)])
         found["cores"] = (len(chosen), self.profile.topology.cores_per_chip * self.profile.chips)
         if population is None:
             found["chips"] = (self.chips, self.profile.chips)
@@ -202,7 +202,8 @@ def _holds(entry: Slice, neuron: tuple[int, ...]) -> bool:
     return all(a <= index < b for (a, b), index in zip(entry.box, neuron, strict=True))
 
 
-def _utilization(profile: HardwareProfile, registers: Sequence[Registers]) -> Utilization:
+def fullest(profile: HardwareProfile, registers: Sequence[Registers]) -> Utilization:
+    """(used, max) of each register, of the core that takes most of it."""
     found: Utilization = {}
     for resource in RESOURCES:
         used = [entry[resource] for entry in registers if resource in entry]
@@ -237,75 +238,8 @@ def _does_not_fit(profile: HardwareProfile, problem: FitProblem) -> DoesNotFitEr
     return DoesNotFitError(f"Profile {profile.name!r}{board}: {problem}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerFit:
-    """Use of the fullest core per register of one layer, what binds, and what to change where it does not fit."""
-
-    population: str
-    source: str
-    neurons: int
-    cores: int
-    tile: tuple[int, int, int]
-    utilization: Utilization
-    binding: str
-    advice: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitCheck:
-    """Does the network fit, layer by layer; no run is needed."""
-
-    profile: str
-    board: str
-    fits: bool
-    cores: tuple[int, int | None]
-    chips: tuple[int, int | None]
-    layers: tuple[LayerFit, ...]
-    problems: tuple[str, ...]
-
-
-def check(graph: Graph, profile: HardwareProfile) -> FitCheck:
-    """Used and max of every register of every layer, what binds, and what to change; raises nothing for a misfit."""
-    parts = partition(graph, profile)
-    problems = _problems(graph, profile, parts)
-    layers: list[LayerFit] = []
-    registers = parts.registers if profile.topology is not None else tuple(Registers() for _ in parts.slices)
-    for population in graph.populations:
-        own = [(s, r) for s, r in zip(parts.slices, registers, strict=True) if s.population == population.id]
-        if not own:
-            continue
-        used = _utilization(profile, [used for _, used in own])
-        fill = {name: count / limit for name, (count, limit) in used.items() if limit}
-        binding = max(fill, key=lambda name: fill[name]) if fill else ""
-        mine = [
-            p for p in problems if p.layer == population.id or p.layer.split(" [")[0].endswith(f"-> {population.id}")
-        ]
-        layers.append(
-            LayerFit(
-                population=population.id,
-                source=population.source,
-                neurons=population.size,
-                cores=len(own) if profile.topology else 0,
-                tile=own[0][0].tile,
-                utilization=used,
-                binding=binding,
-                advice="; ".join(problem.remedy for problem in mine),
-            )
-        )
-    per_chip = profile.topology.cores_per_chip if profile.topology else 0
-    cores = len(parts.slices) if per_chip else 0
-    return FitCheck(
-        profile=profile.name,
-        board=profile.board,
-        fits=not problems,
-        cores=(cores, per_chip * profile.chips if per_chip else None),
-        chips=(-(-cores // per_chip) if per_chip else 0, profile.chips or None),
-        layers=tuple(layers),
-        problems=tuple(str(problem) for problem in problems),
-    )
-
-
-def _problems(graph: Graph, profile: HardwareProfile, parts: Partition) -> list[FitProblem]:
+def fit_problems(graph: Graph, profile: HardwareProfile, parts: Partition) -> list[FitProblem]:
+    """Everything that keeps the partition from the profile's board."""
     problems = list(parts.problems)
     if profile.topology is not None and len(parts.slices) > profile.topology.cores_per_chip * profile.chips:
         problems.append(_board_problem(graph, profile, parts.slices))
@@ -318,7 +252,7 @@ def map_graph(graph: Graph, profile: HardwareProfile) -> Mapping:
     Raises DoesNotFitError naming layer, resource, used, limit and remedy.
     """
     parts = partition(graph, profile)
-    problems = _problems(graph, profile, parts)
+    problems = fit_problems(graph, profile, parts)
     if problems:
         raise _does_not_fit(profile, problems[0])
     return Mapping(graph=graph, profile=profile, slices=parts.slices, registers=parts.registers)

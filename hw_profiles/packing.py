@@ -12,6 +12,8 @@ Source: derived from the partitions that the vendor's compiler printed in publis
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +23,7 @@ from netx_export.graph import Kernel
 _CHANNELS_PER_LANE = 4
 
 
+@lru_cache(maxsize=512)
 def weight_bits(kernel: Kernel) -> int:
     """Bits that a weight of `kernel` takes in a list: ceil(log2(largest magnitude)) + 1, at least 2."""
     magnitudes = np.abs(kernel.mantissa.astype(np.int64))

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
+from hw_profiles.layer_cores import assign_layers
 from hw_profiles.profile import HardwareProfile
 from hw_profiles.reach import Box, box_size, whole_box
 from hw_profiles.registers import Registers, output_edges, slice_registers
@@ -36,6 +37,9 @@ REMEDIES = {
 
 _MOST_CORES = 1 << 14
 """A layer is cut into more cores than the board has, so that it can be said how many it needs, but not into more."""
+
+Cut = tuple[list[Box], list[Registers]]
+"""All boxes of a layer, and the registers of each."""
 
 Excess = tuple[str, int, int]
 """(resource, used, limit) of a register that does not fit."""
@@ -58,6 +62,9 @@ def partition(graph: Graph, profile: HardwareProfile) -> Partition:
         # An estimator has no cores: everything sits in one abstract place.
         slices = tuple(Slice(population=p.id, core=0, box=whole_box(p.shape)) for p in on_cores)
         return Partition(slices=slices, registers=({},), problems=tuple(problems))
+    if profile.kernel_memories:
+        assigned, held, unplaced = assign_layers(graph, profile, on_cores)
+        return Partition(slices=assigned, registers=held, problems=(*problems, *unplaced))
     cutter = _Cutter(graph, profile, max(profile.topology.cores_per_chip * profile.chips, _MOST_CORES))
     problems += cutter.cut(on_cores)
     slices = tuple(
@@ -82,7 +89,7 @@ class _Cutter:
         self.most_cores = most_cores
         self.boxes: dict[str, list[Box]] = {p.id: [whole_box(p.shape)] for p in graph.populations}
         self.registers: dict[str, list[Registers]] = {}
-        self.cuts: dict[str, Iterator[list[Box]]] = {}
+        self.cuts: dict[str, Iterator[Cut]] = {}
         self.stuck: dict[str, FitProblem] = {}
 
     def cut(self, populations: list[Population]) -> list[FitProblem]:
@@ -98,29 +105,28 @@ class _Cutter:
 
     def _next_cut(self, population: Population) -> bool:
         """Take the next finer cut that fits; False, with the problem noted, where there is none."""
-        boxes = next(self.cuts[population.id], None)
-        if boxes is None:
+        cut = next(self.cuts[population.id], None)
+        if cut is None:
             self.registers.setdefault(population.id, [self._measure(population, b) for b in self.boxes[population.id]])
             return False
-        self.boxes[population.id] = boxes
-        self.registers[population.id] = [self._measure(population, box) for box in boxes]
+        self.boxes[population.id], self.registers[population.id] = cut
         return True
 
     # -- dense layers --------------------------------------------------------------------------------------------
 
-    def _runs(self, population: Population) -> Iterator[list[Box]]:
+    def _runs(self, population: Population) -> Iterator[Cut]:
         """Ever shorter runs that fit."""
         longest = self.profile.limit("neurons") or population.size
         reason = ("neurons", 0, 0)
         while True:
             boxes = _run_boxes(population.shape, longest)
-            # The first run is as long as any, so it decides.
+            # The first run is as long as any and nearly always decides; all runs are measured once it fits.
             worst = self._worst(self._measure(population, boxes[0]))
-            if worst is None and is_sparse(self.graph, population):
+            registers: list[Registers] = []
+            if worst is None and len(boxes) <= self.most_cores:
+                registers = [self._measure(population, box) for box in boxes]
                 worst = max(
-                    filter(None, (self._worst(self._measure(population, box)) for box in boxes)),
-                    key=lambda excess: excess[1] / excess[2],
-                    default=None,
+                    filter(None, map(self._worst, registers)), key=lambda excess: excess[1] / excess[2], default=None
                 )
             reason = worst or reason
             if worst is not None and longest == 1:
@@ -130,13 +136,13 @@ class _Cutter:
                 self._give_up(population, reason, len(boxes))
                 return
             if worst is None:
-                yield boxes
+                yield boxes, registers
             divisor = 2 if worst is None else max(2, -(-worst[1] // worst[2]))
             longest = max(1, min(longest, population.size if worst is None else longest) // divisor)
 
     # -- convolutional populations -------------------------------------------------------------------------------
 
-    def _tiles(self, population: Population) -> Iterator[list[Box]]:
+    def _tiles(self, population: Population) -> Iterator[Cut]:
         """Ever more tiles that fit, by number of cores."""
         channels = population.shape[0]
         while True:
@@ -152,7 +158,7 @@ class _Cutter:
                 return
             channels = -(-channels // 2)
 
-    def _tiles_with(self, population: Population, channels: int) -> Iterator[list[Box]]:
+    def _tiles_with(self, population: Population, channels: int) -> Iterator[Cut]:
         shape = population.shape
         most = self.profile.limit("neurons") or population.size
         before = 0
@@ -165,10 +171,13 @@ class _Cutter:
             boxes = tile_boxes(shape, tile)
             if len(boxes) > self.most_cores:
                 return
-            if len(boxes) == before or any(self._worst(self._measure(population, box)) for box in boxes):
+            if len(boxes) == before:
+                continue
+            registers = [self._measure(population, box) for box in boxes]
+            if any(self._worst(entry) for entry in registers):
                 continue
             before = len(boxes)
-            yield boxes
+            yield boxes, registers
 
     # -- what both need ------------------------------------------------------------------------------------------
 
@@ -221,11 +230,6 @@ class _Cutter:
                 elif self._next_cut(population):
                     again.add(population.id)
         return again
-
-
-def is_sparse(graph: Graph, population: Population) -> bool:
-    """True where runs of one length take different numbers of words."""
-    return any(not isinstance(p.synapse, Dense) for p in graph.incoming[population.id])
 
 
 def _run_boxes(shape: Shape, longest: int) -> list[Box]:
