@@ -16,22 +16,14 @@ import pytest
 
 pytest.importorskip("lava.magma.core.run_configs")
 
-from lava.magma.core.run_conditions import RunSteps
-from lava.magma.core.run_configs import Loihi2SimCfg
-from lava.proc.conv.process import Conv as LavaConv
-from lava.proc.dense.process import Dense as LavaDense
-from lava.proc.io.sink import RingBuffer as Sink
-from lava.proc.io.source import RingBuffer as Source
-from lava.proc.lif.process import LIF, LIFReset
-from lava.proc.sparse.process import Sparse as LavaSparse
 
 import lava_runtime
 from lava_runtime import Probes, Trace
 from lava_runtime.simulation import frame_kernels
 from lava_runtime.simulation.recorder import Recorder
-from lava_runtime.simulation.run_config import CompiledSimCfg
 from netx_export.errors import RunError
-from netx_export.graph import Conv, Graph, Input, Lif, Population, Projection
+from netx_export.graph import Conv, Dense, Graph, Input, Lif, Population, Projection, RfIz, SigmaDelta
+from tests.unit.lava_runtime.foreign_networks import FOREIGN, foreign_inputs
 from tests.unit.lava_runtime.lava_networks import graded, kernel, many_features, spikes
 
 pytestmark = pytest.mark.lava
@@ -180,6 +172,7 @@ def test_an_input_that_nobody_reads() -> None:
 
 LONG_RUN = """
 import sys, numpy as np, lava_runtime
+from tests.unit.lava_runtime.foreign_networks import FOREIGN, foreign_inputs
 from tests.unit.lava_runtime.lava_networks import many_features, spikes
 graph = many_features()
 print("start", flush=True)
@@ -224,42 +217,50 @@ def test_an_interrupted_run_leaves_no_orphans(number: signal.Signals, tmp_path: 
     assert list(tmp_path.glob("basalt-sim-*")) == []
 
 
-def _run_lavas_own(config: object, signs: str, density: float) -> np.ndarray:
-    """Source -> Conv -> LIFReset -> Dense or Sparse -> LIF -> sink, all of lava.proc, without anything of ours in the network."""
-    rng = np.random.default_rng(2)
-    low, high = {"mixed": (-90, 120), "excitatory": (0, 12)}[signs]
-    source = Source(data=(rng.random((6, 5, 2, 30)) < 0.3).astype(np.int32))
-    conv = LavaConv(
-        weight=rng.integers(-60, 90, (4, 3, 2, 1)),
-        input_shape=(6, 5, 2),
-        stride=(1, 2),
-        padding=(1, 0),
-        dilation=(2, 1),
-        groups=2,
-    )
-    first = LIFReset(
-        shape=conv.output_shape, vth=60, du=700, dv=300, bias_mant=50, bias_exp=-2, reset_interval=7, reset_offset=3
-    )
-    count = int(np.prod(conv.output_shape))
-    weights = rng.integers(low, high, (9, count)) * (rng.random((9, count)) < density)
-    matrix = LavaDense if density == 1 else LavaSparse
-    dense = matrix(weights=weights, weight_exp=-2 if density == 1 else 1, num_weight_bits=7)
-    second = LIF(shape=(9,), vth=40, du=4095, dv=200)
-    sink = Sink(shape=(9,), buffer=30)
-    source.s_out.connect(conv.s_in)
-    conv.a_out.connect(first.a_in)
-    first.s_out.reshape((count,)).connect(dense.s_in)
-    dense.a_out.connect(second.a_in)
-    second.s_out.connect(sink.a_in)
-    source.run(condition=RunSteps(num_steps=30), run_cfg=config)
-    found = np.concatenate([sink.data.get(), second.u.get()[:, None], second.v.get()[:, None]], axis=1)
-    source.stop()
-    return found
+@pytest.mark.parametrize("models", MODELS)
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_networks_that_only_files_bring(kind: str, models: str) -> None:
+    graph = FOREIGN[kind]()
+    inputs = foreign_inputs(graph)
+    trace = lava_runtime.run(graph, inputs, backend="sim", models=models, probes=EVERYTHING)
+    check_equal(trace, lava_runtime.run(graph, inputs, probes=EVERYTHING))
+    assert all(0.03 < np.count_nonzero(sent) / sent.size < 0.9 for sent in trace.rasters.values())
 
 
-@pytest.mark.parametrize(("signs", "density"), [("mixed", 1), ("excitatory", 1), ("mixed", 0.2)])
-def test_our_models_serve_any_lava_network(signs: str, density: float) -> None:
-    stock = _run_lavas_own(Loihi2SimCfg(select_tag="fixed_pt"), signs, density)
-    ours = _run_lavas_own(CompiledSimCfg(), signs, density)
-    np.testing.assert_array_equal(ours, stock)
-    assert 5 < int(stock[:, :30].sum()) < 250
+@pytest.mark.parametrize("models", MODELS)
+def test_samples_as_given_start_from_rest(models: str) -> None:
+    graph = FOREIGN["delays"]()
+    inputs = foreign_inputs(graph, samples=2)
+    inputs[:, 1] = inputs[:, 0]
+    trace = lava_runtime.run(graph, inputs, backend="sim", models=models, probes=EVERYTHING)
+    for name in ("first", "out", "back"):
+        first, second = trace.to_samples(name, trace.rasters[name]).swapaxes(0, 1)
+        np.testing.assert_array_equal(second, first)
+    assert trace.sample_spikes["out"].tolist() == [trace.sample_spikes["out"][0]] * 2
+    check_equal(trace, lava_runtime.run(graph, inputs, probes=EVERYTHING))
+
+
+def test_compiled_models_reset_what_lava_cannot() -> None:
+    rng = np.random.default_rng(4)
+    graph = Graph(
+        populations=(
+            Population(id="in", shape=(4, 1, 1), neuron=Input()),
+            Population(id="iz", shape=(5, 1, 1), neuron=RfIz(sin=900, cos=3800, vth_mant=40)),
+            Population(id="out", shape=(3, 1, 1), neuron=SigmaDelta(vth=20)),
+        ),
+        projections=(
+            Projection(src="in", dst="iz", synapse=Dense(kernel=kernel(rng, 5, 4)), port="re"),
+            Projection(src="iz", dst="out", synapse=Dense(kernel=kernel(rng, 3, 5))),
+        ),
+        messages="graded",
+        steps=6,
+    )
+    inputs = spikes(graph, steps=6, rate=0.5)
+    trace = lava_runtime.run(graph, inputs, backend="sim", probes=EVERYTHING)
+    check_equal(trace, lava_runtime.run(graph, inputs, probes=EVERYTHING))
+    assert trace.sample_spikes["out"].all()
+    with pytest.raises(
+        RunError,
+        match=r"Population 'iz' is a RfIz; timing 'aligned' resets it with every sample, which no process of Lava",
+    ):
+        lava_runtime.run(graph, inputs, backend="sim", models="stock")
