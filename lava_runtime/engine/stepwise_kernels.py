@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from lava_runtime.engine.compiled import carray, compiled, inlined, int8_pointer, int32_pointer, int64_pointer
 from lava_runtime.engine.stepwise_rows import (
+    add_messages,
     add_scaled,
+    add_spikes,
     delta_row,
     emit_messages,
     emit_spikes,
@@ -110,6 +112,42 @@ def _message(values: Int32s, graded: bool, at: int, shift: int) -> np.int64:
     return (np.int64(values[at]) if graded else np.int64(1)) << shift
 
 
+@inlined
+def _add_pixels(
+    p: Int64s,
+    runs: Int32s,
+    start: Int32s,
+    line: int,
+    lists_at: int,
+    weights_at: Address,
+    target: Address,
+    W: int,
+    C: int,
+    graded: bool,
+    shift: int,
+) -> None:
+    """Add one row of source neurons to one target row, all messages of a pixel at once."""
+    first_c, last_c, run_count = p[FIRST_C], p[FIRST_C] + p[READ_C], p[RUN_COUNT]
+    events = carray(int32_pointer(p[EVENTS] + lists_at), (_MANY,))
+    for x in range(W):
+        begin, end = start[line * (W + 1) + x], start[line * (W + 1) + x + 1]
+        if p[READ_C] < C:
+            while begin < end and events[begin] < x * C + first_c:
+                begin += 1
+            while begin < end and events[end - 1] >= x * C + last_c:
+                end -= 1
+        if begin == end:
+            continue
+        first, count = x * C + first_c, end - begin
+        events_at, values_at = p[EVENTS] + lists_at + 4 * begin, p[VALUES] + lists_at + 4 * begin
+        for k in range(x * run_count, (x + 1) * run_count):
+            n, to, weights = runs[3 * k + 1], target + 4 * runs[3 * k], weights_at + runs[3 * k + 2]
+            if graded:
+                add_messages(n, to, weights, p[CHANNEL_STRIDE], events_at, values_at, count, first, shift)
+            else:
+                add_spikes(n, to, weights, p[CHANNEL_STRIDE], events_at, values_at, count, first, shift)
+
+
 @compiled
 def add_taps(
     table_at: Address, steps: int, b: int, t: int, y: int, target: Address, slots: int, slot_bytes: int, now: int
@@ -130,6 +168,7 @@ def add_taps(
     runs = carray(int32_pointer(p[RUNS]), (_MANY,))
     delays = carray(int32_pointer(p[DELAYS]), (_MANY,))
     weights = carray(int8_pointer(p[WEIGHTS]), (_MANY,))
+    together = not (twin or delayed or grouped)
     seen = 0
     for ky in range(kernel_h):
         source_y = np.int64(rows[y * kernel_h + ky])
@@ -142,6 +181,11 @@ def add_taps(
         seen += count
         events = carray(int32_pointer(p[EVENTS] + 4 * line * W * C), (_MANY,))
         values = carray(int32_pointer(p[VALUES] + 4 * line * W * C), (_MANY,))
+        if together:
+            _add_pixels(
+                p, runs, start, line, 4 * line * W * C, weights_at + ky * p[TAP_STRIDE], target, W, C, graded, shift
+            )
+            continue
         x, edge = 0, C
         for i in range(count):
             event = np.int64(events[i])

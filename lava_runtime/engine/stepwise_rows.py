@@ -239,6 +239,68 @@ add_scaled: Any = intrinsic(_add_scaled)
 """add_scaled(n, target, weights, value): target[i] += weights[i] * value for i < n."""
 
 
+_BLOCK: Final = 4
+
+
+def _add_pixel(graded: bool) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        n, target, weights, stride, events, values, count, first, shift = arguments
+        four = ir.Constant(I64, 4)
+
+        def sum_block(begin: Any, vectors: int, masked: bool) -> None:
+            """`vectors` sums of 16 stay in registers while every message of the pixel goes by."""
+            rows = [_Row(builder, builder.add(begin, ir.Constant(I64, LANES * number))) for number in range(vectors)]
+            loop = Loop(builder, ir.Constant(I64, 0), count, 1, [_ZERO] * vectors)
+            at = builder.mul(loop.index, four)
+            event = builder.load(builder.inttoptr(builder.add(events, at), I32.as_pointer()))
+            channel = builder.sub(builder.sext(event, I64), first)
+            line = builder.add(weights, builder.mul(channel, stride))
+            terms = [row.load_weights(line) for row in rows]
+            if graded:
+                message = builder.load(builder.inttoptr(builder.add(values, at), I32.as_pointer()))
+                factor = splat(builder, message, LANES)
+                terms = [builder.mul(term, factor) for term in terms]
+            loop.close([builder.add(total, term) for total, term in zip(loop.values, terms, strict=True)])
+            for number, (row, total) in enumerate(zip(rows, loop.values, strict=True)):
+                grown = builder.shl(total, row.scalar(shift))
+                if masked and number == vectors - 1:
+                    # Behind the run lie the weights of another one.
+                    grown = builder.select(row.inside(n), grown, _ZERO)
+                row.store(builder.add(row.load(target), grown), target)
+
+        whole = builder.and_(n, ir.Constant(I64, -LANES * _BLOCK))
+        blocks = Loop(builder, ir.Constant(I64, 0), whole, LANES * _BLOCK, [])
+        sum_block(blocks.index, _BLOCK, masked=False)
+        blocks.close([])
+        last = builder.lshr(builder.add(builder.sub(n, whole), ir.Constant(I64, LANES - 1)), ir.Constant(I64, 4))
+        for vectors in range(1, _BLOCK + 1):
+            with builder.if_then(builder.icmp_signed("==", last, ir.Constant(I64, vectors))):
+                sum_block(whole, vectors, masked=True)
+        return context.get_dummy_value()
+
+    def typing(
+        typing_context: Any,
+        n: Any,
+        target: Any,
+        weights: Any,
+        stride: Any,
+        events: Any,
+        values: Any,
+        count: Any,
+        first: Any,
+        shift: Any,
+    ) -> Any:
+        return types.void(*[types.int64] * 9), generate
+
+    return intrinsic(typing)
+
+
+add_spikes: Any = _add_pixel(graded=False)
+add_messages: Any = _add_pixel(graded=True)
+"""add_*(n, target, weights, stride, events, values, count, first, shift), for all messages of one source pixel:
+target[i] += (sum_{k < count} weights[(events[k] - first) * stride + i] * values[k]) << shift for i < n."""
+
+
 def _move_row(typing_context: Any, n: Any, target: Any, source: Any, drop: Any, wrap: Any) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         n, target, source, drop, wrap = arguments
