@@ -27,6 +27,7 @@ examples:
   python train.py --data recordings/                a folder of GEN1 pairs *_td.dat, *_bbox.npy
   python -m training.make_recordings recordings/    makes such a folder
   python train.py --evaluate runs/tiny/model.safetensors
+  python train.py slayer --preset tiny              lava-dl's SLAYER instead: a detector and a classifier
 next: python export_netx.py runs/tiny/model.safetensors
 """
 
@@ -54,8 +55,62 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+SLAYER_DESCRIPTION = """\
+Train networks of lava-dl's SLAYER blocks on generated recordings, and score them on recordings they have never seen:
+  detector     cuba convolutions, three skips by concatenation, a head for classes and one for boxes
+  classifier   of crops with a car, a pedestrian or neither: cuba blocks with learned axonal delays and a recurrent layer
+Their weights are trained in eight bits, so what is exported equals what was trained. Needs lava-dl (Python 3.10).
+Each network goes into --out as <network>.safetensors.
+next: python export_netx.py runs/slayer/detector.safetensors --verify 20
+"""
+
+
+def slayer_parser() -> argparse.ArgumentParser:
+    """The command line of `train.py slayer`."""
+    made = argparse.ArgumentParser(
+        prog="train.py slayer", description=SLAYER_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--network", choices=("both", "detector", "classifier"), default="both", help="(default: both)")
+    made.add_argument("--preset", default="tiny", help="tiny (default, minutes) or smoke (seconds, learns nothing)")
+    made.add_argument("--updates", type=int, help="optimiser steps of each network (default: the preset's)")
+    made.add_argument("--seed", type=int, default=0, help="seed of weights and order (default: 0)")
+    made.add_argument("--out", type=Path, default=Path("runs/slayer"), metavar="FOLDER", help="(default: runs/slayer)")
+    made.add_argument("--threads", type=int, default=2, help="processor threads (default: 2)")
+    made.add_argument("--windows", type=int, default=150, help="windows to score on (default: 150)")
+    made.add_argument("--quiet", action="store_true", help="no progress bars")
+    return made
+
+
+def train_slayer(arguments: list[str]) -> int:
+    """`train.py slayer`: parse, call, print."""
+    options = slayer_parser().parse_args(arguments)
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    require_torch("Training")
+    from training.slayer.runs import SlayerRequest, run_slayer_training
+
+    for network in ("detector", "classifier") if options.network == "both" else (options.network,):
+        request = SlayerRequest(
+            network=network,
+            preset=options.preset,
+            updates=options.updates,
+            seed=options.seed,
+            out=options.out,
+            threads=options.threads,
+            windows=options.windows,
+        )
+        result = run_slayer_training(request, progress=not options.quiet)
+        print(f"{network}: {result.info.settings.updates} updates in {result.training_s:.0f} s")
+        for name, value in result.info.scores.items():
+            print(f"  {name:<22}{value:.3f}")
+        print(f"checkpoint: {result.checkpoint}")
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Parse, call, print; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["slayer"]:
+        return train_slayer(given[1:])
     options = parser().parse_args(arguments)
     # Read when torch loads: on a busy machine, threads that spin while they wait starve those that work.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

@@ -16,6 +16,7 @@ from netx_export.graph import Graph, Shape
 from netx_export.slayer.blocks import Block, block_kind, check_block, read_block
 from netx_export.slayer.network import Network
 from netx_export.slayer.signals import Signal, added, concatenated, sliced, upsampled
+from netx_export.slayer.states import reset_states
 from netx_export.tracer_example import ExampleTracer, is_torch_layer
 from netx_export.tracer_layers import check_hooks
 from netx_export.tracer_neurons import USER_CODE_ERRORS
@@ -132,21 +133,6 @@ def _blocks_list(module: nn.Module, example: torch.Tensor) -> list[tuple[str, nn
     if not isinstance(first, torch.Tensor) or first.shape != expected.shape or not torch.equal(first, expected):
         return None
     return [(f"blocks.{number}", block) for number, block in enumerate(blocks)]
-
-
-def reset_states(module: nn.Module) -> None:
-    """Forget what SLAYER's neurons and delays carry from one recording to the next (recurrent blocks always carry)."""
-    for part in module.modules():
-        for name in ("current_state", "voltage_state", "real_state", "imag_state", "spike_state"):
-            state = getattr(part, name, None)
-            if isinstance(state, torch.Tensor):
-                setattr(part, name, torch.zeros(1, dtype=state.dtype, device=state.device))
-        for name in ("pre_state", "residual_state", "error_state"):
-            state = getattr(part, name, None)
-            if isinstance(state, torch.Tensor):
-                setattr(part, name, torch.zeros(1, dtype=state.dtype, device=state.device))
-        if hasattr(part, "delay_buffer"):
-            setattr(part, "delay_buffer", None)  # noqa: B010 - an attribute that lava-dl makes on the way
 
 
 # -- modules with a forward of their own -------------------------------------------------------------------------
@@ -393,4 +379,4 @@ _OPERATIONS: dict[Any, _Translate] = {
     "clone": _same,
 }
 
-__all__ = ["export_slayer", "holds_blocks", "reset_states"]
+__all__ = ["export_slayer", "holds_blocks"]

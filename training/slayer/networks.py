@@ -172,7 +172,8 @@ class EventClassifier(nn.Module):
     @classmethod
     def votes(cls, spikes: Tensor) -> Tensor:
         """Spikes per class, (B,classes), of (B,classes*VOTERS,T)."""
-        return spikes.sum(-1).unflatten(1, (-1, cls.VOTERS)).sum(-1)
+        counts: Tensor = spikes.sum(-1).reshape(spikes.shape[0], -1, cls.VOTERS).sum(-1)
+        return counts
 
 
 def shaped(module: nn.Module, example: Tensor) -> nn.Module:

@@ -76,9 +76,7 @@ def crops_of(windows: Sequence[tuple[npt.NDArray[np.uint8], Array]], *, seed: in
     return Crops(cubes=np.stack(found, axis=1), labels=np.array(labels, np.int64))
 
 
-def _empty_place(
-    boxes: Array, scale: int, grid: tuple[int, int], rng: np.random.Generator
-) -> tuple[int, int] | None:
+def _empty_place(boxes: Array, scale: int, grid: tuple[int, int], rng: np.random.Generator) -> tuple[int, int] | None:
     """(top, left) of a crop that touches no box, if one of 20 drawn places is free."""
     for _ in range(20):
         top, left = int(rng.integers(grid[0] - CROP + 1)), int(rng.integers(grid[1] - CROP + 1))

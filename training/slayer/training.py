@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from netx_export.errors import ConfigError
+from netx_export.slayer.states import reset_states
 from training.config import TrainingConfig
 from training.interrupts import deferred_interrupt
 from training.losses import centernet_loss, make_targets
@@ -69,8 +70,6 @@ def train_slayer(info: SlayerInfo, loss_of: LossOf, count: int, *, progress: boo
 
     Ctrl-C ends the update that runs and raises KeyboardInterrupt.
     """
-    from netx_export.slayer.tracer import reset_states
-
     settings = info.settings
     torch.manual_seed(settings.seed)
     module = info.build().train()

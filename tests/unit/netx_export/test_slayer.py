@@ -16,7 +16,7 @@ from netx_export.graph import Graph, Input, SigmaDelta
 torch = pytest.importorskip("torch")
 slayer = pytest.importorskip("lava.lib.dl.slayer", reason="needs lava-dl (Python 3.10)")
 
-from netx_export.slayer.tracer import reset_states  # noqa: E402  (needs torch, which this file may lack)
+from netx_export.slayer.states import reset_states  # noqa: E402  (needs torch, which this file may lack)
 
 cuba, sigma_delta, rf, rf_iz = slayer.block.cuba, slayer.block.sigma_delta, slayer.block.rf, slayer.block.rf_iz
 LIF = {"threshold": 1.0, "current_decay": 0.25, "voltage_decay": 0.1}
