@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 import lava_runtime
+from lava_runtime import Probes
 from netx_export.graph import Conv, Graph, Input, Kernel, Lif, NeuronSpec, Or, Population, Projection, Readout, Shape
 from netx_export.graph.fixedpoint import VTH_MANT_MAX
 
@@ -103,20 +105,36 @@ def event_input(size: Size, samples: int, *, rate: float = 0.08, seed: int = 1) 
     return (np.random.default_rng(seed).random((STEPS, samples, 4, *size.input_hw)) < rate).astype(np.int32)
 
 
-def calibrate(graph: Graph, inputs: npt.NDArray[np.int32], rate: float) -> Graph:
-    """Set each threshold, in order, to the one that fires closest to `rate` (spikes per neuron and step)."""
+def calibrate(graph: Graph, inputs: npt.NDArray[np.int32], rate: float, *, progress: bool = False) -> Graph:
+    """Set each threshold, in order, to the one that fires closest to `rate` (spikes per neuron and step).
+
+    Every population is run by itself, on the spikes of its sources: delays play no part in what it does.
+    """
+    spikes: dict[str, npt.NDArray[np.int32]] = {graph.inputs[0].id: inputs}
     done = list(graph.populations)
-    for index, population in enumerate(done):
-        if not isinstance(population.neuron, Lif):
-            continue
-        low, high = 0, VTH_MANT_MAX
-        kept = {p.id for p in done[: index + 1]}
-        projections = tuple(p for p in graph.projections if p.dst in kept)
-        while high - low > max(1, high // 50):
-            middle = (low + high) // 2
-            done[index] = replace(population, neuron=replace(population.neuron, vth_mant=middle))
-            part = Graph(populations=tuple(done[: index + 1]), projections=projections, steps=STEPS)
-            spikes = lava_runtime.run(part, inputs).sample_spikes[population.id].sum()
-            fired = spikes / (population.size * inputs.shape[0] * inputs.shape[1])
-            low, high = (middle, high) if fired > rate else (low, middle)
+    for index, population in enumerate(tqdm(done, desc="thresholds", disable=not progress)):
+        if isinstance(population.neuron, Lif):
+            low, high = 0, VTH_MANT_MAX
+            while high - low > max(1, high // 50):
+                middle = (low + high) // 2
+                done[index] = replace(population, neuron=replace(population.neuron, vth_mant=middle))
+                fired = _run_alone(graph, done[index], spikes).mean()
+                low, high = (middle, high) if fired > rate else (low, middle)
+        if graph.outgoing[population.id] and not isinstance(population.neuron, Input):
+            spikes[population.id] = _run_alone(graph, done[index], spikes)
+        later = {p.src for after in graph.populations[index + 1 :] for p in graph.incoming[after.id]}
+        spikes = {name: kept for name, kept in spikes.items() if name in later}
     return Graph(populations=tuple(done), projections=graph.projections, steps=STEPS)
+
+
+def _run_alone(graph: Graph, population: Population, spikes: dict[str, npt.NDArray[np.int32]]) -> npt.NDArray[np.int32]:
+    """Spikes (T,B,C,H,W) of one population on those of its sources."""
+    incoming = graph.incoming[population.id]
+    sources = {projection.src: spikes[projection.src] for projection in incoming}
+    part = Graph(
+        populations=(*(replace(graph.by_id[name], neuron=Input()) for name in sources), population),
+        projections=tuple(replace(projection, delay=0) for projection in incoming),
+        steps=STEPS,
+    )
+    trace = lava_runtime.run(part, sources, probes=Probes(rasters=(population.id,)))
+    return trace.aligned(population.id).astype(np.int32)

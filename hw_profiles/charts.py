@@ -1,4 +1,4 @@
-"""Pictures of a report, as text that an HTML page can hold: SVG charts, PNG frames, the mesh with its cores.
+"""Pictures of a report as text that an HTML page can hold: bars, rasters, steps as SVG; event frames as PNG.
 
 The same report gives the same bytes.
 """
@@ -7,109 +7,221 @@ from __future__ import annotations
 
 import base64
 import io
-import math
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from hw_profiles.frames import Box, Frame
-from hw_profiles.quantities import format_count, format_energy
-from hw_profiles.report import CoreRow, Report
+from hw_profiles.latency import StepSeries
+from hw_profiles.palette import (
+    ACCENT,
+    INPUT_COLOUR,
+    PART_COLOURS,
+    TERM_COLOURS,
+    label,
+    nice_ticks,
+    number,
+    sequence_colours,
+    svg,
+)
+from hw_profiles.quantities import format_energy, format_time
+from hw_profiles.report import Report
 
-INK, MUTED, GRID = "#1f2933", "#66727f", "#e3e7eb"
-ACCENT, ACCENT_LIGHT, INPUT_COLOUR = "#0f6e84", "#a9d3dc", "#b8c0c8"
 TRUTH_COLOUR, DETECTION_COLOUR = "#ffffff", "#ffd23f"
 
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "svg.hashsalt": "basalt",
-    "svg.fonttype": "path",
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": MUTED,
-    "xtick.color": MUTED,
-    "ytick.color": INK,
-    "text.color": INK,
-}
+_LABELS, _VALUES, _WIDTH, _ROW = 172, 116, 640, 23
 
 
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One row: parts (value, colour, tooltip) laid end to end, a mark at `low`, and `text` behind them."""
+
+    name: str
+    parts: tuple[tuple[float, str, str], ...]
+    text: str
+    low: float | None = None
 
 
-def _svg(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    return _data_uri("image/svg+xml", buffer.getvalue())
-
-
-def _bar_axes(rows: int, width: float) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(width, 0.26 * rows + 0.75), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.set_ylim(rows - 0.4, -0.6)
-    return figure, axes
+def bars(rows: Sequence[Bar], what: str, *, width: float = _WIDTH) -> str:
+    """Horizontal bars, one for each row, on one scale."""
+    most = max((sum(value for value, _, _ in row.parts) for row in rows), default=0.0) or 1.0
+    room = width - _LABELS - _VALUES
+    content: list[str] = [f'<line class="axis" x1="{_LABELS}" x2="{_LABELS}" y1="2" y2="{len(rows) * _ROW + 2}"/>']
+    for index, row in enumerate(rows):
+        y, x = index * _ROW + 4, float(_LABELS)
+        content.append(
+            f'<text class="name" x="{_LABELS - 8}" y="{y + 13}">{label(row.name, 25)}<title>{escape(row.name)}</title></text>'
+        )
+        for value, colour, title in row.parts:
+            wide = value / most * room
+            if wide > 0:
+                content.append(
+                    f'<rect x="{number(x)}" y="{y}" width="{number(max(wide, 0.4))}" height="{_ROW - 6}" fill="{colour}">'
+                    f"<title>{escape(title)}</title></rect>"
+                )
+            x += wide
+        if row.low is not None:
+            mark = _LABELS + row.low / most * room
+            content.append(f'<path class="low" d="M{number(mark)} {y - 2}v{_ROW - 2}"/>')
+        content.append(f'<text class="value" x="{number(x + 7)}" y="{y + 13}">{escape(row.text)}</text>')
+    return svg(width, len(rows) * _ROW + 6, what, content)
 
 
 def spike_rates(report: Report) -> str:
-    """Bars of spikes per neuron and step, one for each layer; the input in grey. A data URI (SVG)."""
+    """Bars of spikes per neuron and step, one for each layer; the input in grey."""
     layers = [] if report.workload is None else [entry for entry in report.workload.layers if entry.rate is not None]
-    with mpl.rc_context(_STYLE):
-        figure, axes = _bar_axes(len(layers), 6.4)
-        inputs = {entry.population for entry in layers} - {entry.population for entry in report.static.layers}
-        rates = [100 * (entry.rate or 0.0) for entry in layers]
-        colours = [INPUT_COLOUR if entry.population in inputs else ACCENT for entry in layers]
-        axes.barh(range(len(layers)), rates, color=colours, height=0.68)
-        for row, rate in enumerate(rates):
-            axes.text(rate, row, f" {rate:.3g} %", va="center", ha="left", fontsize=8, color=MUTED)
-        axes.set_yticks(range(len(layers)), [entry.population for entry in layers], parse_math=False)
-        axes.set_xlim(0, max([*rates, 1e-3]) * 1.14)
-        axes.set_xlabel("spikes per neuron and step, %")
-        return _svg(figure)
+    inner = {entry.population for entry in report.static.layers}
+    rows = [
+        Bar(
+            name=entry.population,
+            parts=((entry.rate or 0.0, ACCENT if entry.population in inner else INPUT_COLOUR, entry.population),),
+            text=f"{100 * (entry.rate or 0.0):.3g} %",
+        )
+        for entry in layers
+    ]
+    return bars(rows, "Bars: spikes per neuron and step of each layer")
 
 
 def energy_by_layer(report: Report) -> str:
-    """Bars of energy per inference, one for each layer: solid the low end, pale up to the high end. SVG data URI."""
+    """Bars of energy per inference at the high end, one for each layer, by operation; a mark at the low end."""
     workload = report.workload
-    layers = [] if workload is None else [(e.population, e.energy) for e in workload.layers if e.energy is not None]
-    samples = 1 if workload is None else workload.samples
-    low = [energy[0] / samples for _, energy in layers]
-    high = [energy[1] / samples for _, energy in layers]
-    factor, unit = _energy_unit(max([*high, 1.0]))
-    with mpl.rc_context(_STYLE):
-        figure, axes = _bar_axes(len(layers), 6.4)
-        rows = range(len(layers))
-        ranged = any(a != b for a, b in zip(low, high, strict=True))
-        axes.barh(rows, [value / factor for value in high], color=ACCENT_LIGHT, height=0.68)
-        axes.barh(rows, [value / factor for value in low], color=ACCENT, height=0.68)
-        for row, (a, b) in enumerate(zip(low, high, strict=True)):
-            axes.text(b / factor, row, f" {format_energy(a, b)}", va="center", ha="left", fontsize=8, color=MUTED)
-        axes.set_yticks(rows, [name for name, _ in layers], parse_math=False)
-        axes.set_xlim(0, max([*high, 1.0]) / factor * 1.24)
-        axes.set_xlabel(f"{unit} per inference" + (" (solid: low, pale: high)" if ranged else ""))
-        return _svg(figure)
+    if workload is None:
+        return ""
+    main, samples = workload.estimates[0], workload.samples
+    names = {line.term: line.label for line in main.lines}
+    rows = []
+    for name, (low, high) in main.per_population.items():
+        parts = tuple(
+            (bounds[1] / samples, TERM_COLOURS.get(term, "#999999"), f"{names.get(term, term)}: {energy}")
+            for term, bounds in main.population_terms.get(name, {}).items()
+            if (energy := format_energy(bounds[0] / samples, bounds[1] / samples))
+        )
+        rows.append(
+            Bar(
+                name=name,
+                parts=parts,
+                text=format_energy(low / samples, high / samples),
+                low=low / samples if low != high else None,
+            )
+        )
+    return bars(rows, "Bars: energy per inference of each layer, by operation")
 
 
-def _energy_unit(largest: float) -> tuple[float, str]:
-    for factor, unit in ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ")):
-        if largest >= factor:
-            return factor, unit
-    return 1.0, "pJ"
+# -- rasters -------------------------------------------------------------------------------------------------------
+
+
+def raster(report: Report, most_steps: int = 400) -> str:
+    """Spikes of a few neurons of each population over the steps of the run."""
+    steps = report.steps
+    if steps is None:
+        return ""
+    shown = {name: spikes[:, :most_steps] for name, spikes in steps.shown.items() if len(spikes)}
+    colours = sequence_colours(list(shown))
+    count = min(steps.count, most_steps)
+    width, left = 1100.0, 150.0
+    column, line, gap = (width - left - 6) / max(count, 1), 4.0, 9.0
+    content: list[str] = []
+    y = 4.0
+    for name, spikes in shown.items():
+        tall = len(spikes) * line
+        content.append(
+            f'<rect class="lane" x="{left}" y="{number(y)}" width="{number(count * column)}" height="{number(tall)}"/>'
+        )
+        middle = y + tall / 2 + 4
+        content.append(
+            f'<text class="name" x="{left - 8}" y="{number(middle)}">{label(name, 22)}<title>{escape(name)}</title></text>'
+        )
+        marks = "".join(
+            f"M{number(left + step * column + column * 0.12)} {number(y + row * line + 0.6)}h{number(column * 0.76)}"
+            for row, step in zip(*np.nonzero(spikes), strict=True)
+        )
+        if marks:
+            content.append(f'<path d="{marks}" stroke="{colours[name]}" stroke-width="{number(line - 1)}"/>')
+        y += tall + gap
+    content += _sample_lines(count, steps.steps, left, column, y - gap)
+    content.append(
+        f'<rect class="cursor" x="{left}" y="0" width="{number(column)}" height="{number(y - gap)}" data-left="{left}" data-step="{number(column)}" visibility="hidden"/>'
+    )
+    content += _step_axis(count, left, column, y + 6)
+    what = f"Raster: spikes of up to 24 neurons of each population in {count} steps"
+    return svg(width, y + 26, what, content, kind="chart raster")
+
+
+def _sample_lines(count: int, steps: int, left: float, column: float, bottom: float) -> list[str]:
+    """A line where each sample begins."""
+    return [
+        f'<path class="sample" d="M{number(left + start * column)} 0v{number(bottom)}"/>'
+        for start in range(steps, count, steps)
+    ]
+
+
+def _step_axis(count: int, left: float, column: float, y: float) -> list[str]:
+    ticks = [int(tick) for tick in nice_ticks(count, 10) if tick == int(tick) and tick >= 1]
+    content = [
+        f'<text class="tick" x="{number(left + (tick - 0.5) * column)}" y="{number(y + 8)}">{tick}</text>'
+        for tick in ticks
+    ]
+    content.append(f'<text class="name" x="{left - 8}" y="{number(y + 8)}">step</text>')
+    return content
+
+
+def step_times(series: StepSeries, barrier: float, steps: int, most_steps: int = 400) -> str:
+    """Columns of time, one for each step at the high end: what the slowest core does, the barrier, links as a line."""
+    count = min(len(series.high), most_steps)
+    width, left, tall = 1100.0, 150.0, 170.0
+    column = (width - left - 6) / max(count, 1)
+    most = max(max(series.high[:count]), 1.0)
+    content: list[str] = []
+    for tick in nice_ticks(most):
+        y = tall + 6 - tick / most * tall
+        content.append(f'<path class="grid" d="M{left} {number(y)}H{width - 6}"/>')
+        content.append(f'<text class="name" x="{left - 8}" y="{number(y + 4)}">{format_time(tick)}</text>')
+    for step in range(count):
+        x = left + step * column
+        waits = series.binding[step] + (f", {series.place[step]}" if series.place[step] else "")
+        title = f"step {step + 1}: {format_time(series.low[step], series.high[step])}, waits for {waits}"
+        content.append(f"<g><title>{escape(title)}</title>")
+        base = tall + 6
+        body = max(series.neuron[step] + series.message[step], series.link[step])
+        rest = body - series.neuron[step] - series.message[step]
+        stack = (
+            ("neurons", series.neuron[step]),
+            ("messages", series.message[step]),
+            ("link", rest),
+            ("barrier", barrier),
+        )
+        for name, value in stack:
+            high = value / most * tall
+            if high <= 0:
+                continue
+            base -= high
+            content.append(
+                f'<rect x="{number(x + column * 0.08)}" y="{number(base)}" width="{number(column * 0.84)}" '
+                f'height="{number(high)}" fill="{PART_COLOURS[name]}"/>'
+            )
+        content.append("</g>")
+    content += _sample_lines(count, steps, left, column, tall + 6)
+    content.append(
+        f'<rect class="cursor" x="{left}" y="0" width="{number(column)}" height="{tall + 6}" data-left="{left}" data-step="{number(column)}" visibility="hidden"/>'
+    )
+    content += _step_axis(count, left, column, tall + 14)
+    return svg(width, tall + 36, f"Columns: time of each of {count} steps and what it is spent on", content)
+
+
+# -- frames --------------------------------------------------------------------------------------------------------
 
 
 def frame_picture(frame: Frame) -> str:
     """One frame with its truth (white, dashed) and detections (yellow, with scores), as a PNG data URI."""
     height, width = frame.picture.shape[:2]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 9}):
         figure = Figure(figsize=(4.8, 4.8 * height / width), dpi=100)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.imshow(frame.picture, interpolation="nearest", aspect="auto", extent=(0, width, height, 0))
@@ -123,7 +235,7 @@ def frame_picture(frame: Frame) -> str:
         buffer = io.BytesIO()
         FigureCanvasAgg(figure)
         figure.savefig(buffer, format="png", metadata={"Software": None})
-    return _data_uri("image/png", buffer.getvalue())
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def _draw(axes: Any, box: Box, colour: str, style: Any, line: float, limits: tuple[int, int]) -> None:
@@ -142,86 +254,3 @@ def _draw(axes: Any, box: Box, colour: str, style: Any, line: float, limits: tup
         parse_math=False,
         bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2},
     )
-
-
-# -- the mesh ------------------------------------------------------------------------------------------------------
-
-_CELL, _GAP, _MARGIN = 10, 4, 6
-
-
-def layer_colours(report: Report) -> dict[str, str]:
-    """A colour for each layer, in the network's order."""
-    names = [layer.population for layer in report.static.layers]
-    colours = mpl.colormaps["turbo"]
-    return {name: to_hex(colours(0.06 + 0.88 * index / max(len(names) - 1, 1))) for index, name in enumerate(names)}
-
-
-def core_load(report: Report) -> tuple[str, Callable[[CoreRow], float]]:
-    """What the heat map shows: synaptic operations per step of a run; without a run, neurons."""
-    workload = report.workload
-    if workload is None:
-        return "neurons", lambda core: float(core.registers.get("neurons", 0))
-    runs = workload.samples * workload.steps
-    return "synaptic operations per step", lambda core: core.counters["syn_ops"] / runs
-
-
-def mesh(report: Report, *, by_layer: bool) -> str:
-    """The chips in use as inline SVG, a square for each core: coloured by load, or by the layer that sits there.
-
-    The colour of a load grows with its square root, so that quiet cores stay apart from silent ones.
-    Every square carries its core's figures as a tooltip; unused cores are hollow.
-    """
-    facts = report.profile
-    side = math.ceil(math.sqrt(facts.cores_per_tile))
-    tall = math.ceil(facts.cores_per_tile / side)
-    tile_w, tile_h = side * _CELL + _GAP, tall * _CELL + _GAP
-    chip_w, chip_h = facts.mesh_columns * tile_w + 2 * _MARGIN, facts.mesh_rows * tile_h + 2 * _MARGIN
-    per_row = min(2 if report.static.chips <= 4 else 4, max(report.static.chips, 1))
-    chip_rows = math.ceil(report.static.chips / per_row)
-    width, height = per_row * (chip_w + 10), chip_rows * (chip_h + 24)
-    load_name, load = core_load(report)
-    most = max((load(core) for core in report.cores), default=0.0) or 1.0
-    shades, colours = mpl.colormaps["cividis"], layer_colours(report)
-    held = {core.core: core for core in report.cores}
-    samples = 1 if report.workload is None else report.workload.samples
-    parts = [
-        f'<svg class="mesh" viewBox="0 0 {width} {height}" style="max-width:{min(560, 2 * width)}px" role="img" '
-        f'aria-label="{"layers on cores" if by_layer else escape(load_name) + " of each core"}">'
-    ]
-    for chip in range(report.static.chips):
-        left, top = chip % per_row * (chip_w + 10), chip // per_row * (chip_h + 24) + 16
-        parts.append(f'<text x="{left + 2}" y="{top - 4}">chip {chip}</text>')
-        parts.append(f'<rect class="chip" x="{left}" y="{top}" width="{chip_w}" height="{chip_h}" rx="6"/>')
-        for local in range(facts.cores_per_chip):
-            tile, place = local // facts.cores_per_tile, local % facts.cores_per_tile
-            x = left + _MARGIN + tile % facts.mesh_columns * tile_w + _GAP // 2 + place % side * _CELL
-            y = top + _MARGIN + tile // facts.mesh_columns * tile_h + _GAP // 2 + place // side * _CELL
-            core = held.get(chip * facts.cores_per_chip + local)
-            square = f'<rect x="{x}" y="{y}" width="{_CELL - 1}" height="{_CELL - 1}"'
-            if core is None:
-                parts.append(f'{square} class="unused"/>')
-                continue
-            fill = colours[core.population] if by_layer else to_hex(shades(math.sqrt(load(core) / most)))
-            parts.append(
-                f'{square} fill="{fill}"><title>{escape(_tooltip(core, load_name, load, samples))}</title></rect>'
-            )
-    parts.append("</svg>")
-    return "".join(parts)
-
-
-def _tooltip(core: CoreRow, load_name: str, load: Callable[[CoreRow], float], samples: int) -> str:
-    text = f"core {core.core}, {core.population}: {core.registers.get('neurons', 0)} neurons"
-    if core.counters:
-        text += f", {format_count(load(core))} {load_name}"
-    if core.energy is not None:
-        text += f", {format_energy(core.energy[0] / samples, core.energy[1] / samples)} per inference"
-    return text
-
-
-def load_scale(report: Report) -> tuple[str, str, str]:
-    """(CSS gradient over square roots, text of the largest value, what it is) for the heat map's legend."""
-    name, load = core_load(report)
-    shades = mpl.colormaps["cividis"]
-    stops = ", ".join(to_hex(shades(math.sqrt(step / 16))) for step in range(17))
-    most = max((load(core) for core in report.cores), default=0.0)
-    return f"linear-gradient(90deg, {stops})", format_count(most), name

@@ -9,18 +9,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hw_profiles.calibration import Calibration, Measurement, calibrate
 from hw_profiles.counters import Counters, count_arithmetic
 from hw_profiles.energy import Costing, Estimate, check_profile, price
 from hw_profiles.frames import Frame
 from hw_profiles.latency import StepTime
 from hw_profiles.mapping import Mapping, Utilization
+from hw_profiles.probes import StepCounts
 from hw_profiles.profile import HardwareProfile
 from hw_profiles.reach import reach, whole_box
 from lava_runtime.trace import Trace
 from netx_export.errors import ProfileError
 from netx_export.graph import Graph, Input, Or, Population, Readout, Wire, bias_of
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,7 @@ class WorkloadPart:
     syn_ops: int
     neuron_updates: int
     messages: int
+    host_messages: int
     ac: int
     mac: int
     ac_dense: float
@@ -131,20 +134,39 @@ class CoreRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkRow:
+    """A link of the mesh that carried messages: out of tile (column, row) of the grid over all chips."""
+
+    chip: int
+    column: int
+    row: int
+    direction: str
+    messages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Static part, workload part (None without a run), cores, assumptions and sources. Frames stay out of the JSON."""
+    """Static part, workload part (None without a run), cores, links, assumptions and sources.
+
+    `notes` are what a reader must know first. Frames and the counts of single steps stay out of the JSON.
+    """
 
     version: int
+    title: str
+    notes: tuple[str, ...]
     network: str
     profile: ProfileFacts
     static: StaticPart
     workload: WorkloadPart | None
     cores: tuple[CoreRow, ...]
+    links: tuple[LinkRow, ...]
+    calibration: Calibration | None
     scores: dict[str, float]
     assumptions: tuple[str, ...]
     sources: tuple[str, ...]
     provenance: dict[str, str]
     frames: tuple[Frame, ...] = field(default=(), compare=False, metadata={"json": False})
+    steps: StepCounts | None = field(default=None, compare=False, metadata={"json": False})
 
 
 COUNTERS = ("spikes_in", "axon_out", "syn_ops", "dendrite_updates")
@@ -158,14 +180,20 @@ def report(
     *,
     frames: Sequence[Frame] | None = None,
     scores: MappingType[str, float] | None = None,
+    probed: StepCounts | None = None,
+    measured: Measurement | None = None,
+    title: str = "",
+    notes: Sequence[str] = (),
 ) -> Report:
     """The report of `trace` on `mapping` at the prices of `profile`; without a trace only its static part.
 
-    `frames` are pictures with detections and truth for the page, `scores` figures such as AP50 by name.
+    `frames` are pictures with detections and truth for the page, `scores` figures such as AP50 by name. `probed` are
+    the counts of every step, from a CoreProbe; a trace with all rasters needs none. `measured` is put beside the
+    estimate. `notes` come first on the page.
     Raises ProfileError or RunError where trace, mapping and profile do not belong together.
     """
     check_profile(mapping, profile)
-    costing = None if trace is None else price(trace, mapping, profile)
+    costing = None if trace is None else price(trace, mapping, profile, probed)
     workload = None if trace is None or costing is None else _workload(trace, mapping, costing)
     assumptions = [*_packing_notes(profile), *(() if costing is None else costing.assumptions)]
     if costing is not None:
@@ -175,6 +203,8 @@ def report(
     topology = profile.topology
     return Report(
         version=REPORT_VERSION,
+        title=title,
+        notes=tuple(notes),
         network=mapping.graph.digest,
         profile=ProfileFacts(
             name=profile.name,
@@ -191,11 +221,30 @@ def report(
         static=_static(mapping),
         workload=workload,
         cores=_core_rows(mapping, costing),
+        links=_link_rows(costing),
+        calibration=None if measured is None or costing is None else _calibration(measured, costing, profile),
         scores={name: float(value) for name, value in (scores or {}).items()},
         assumptions=tuple(assumptions),
         sources=profile.sources,
         provenance={**mapping.graph.meta, **({} if trace is None else dict(trace.meta))},
         frames=tuple(frames or ()),
+        steps=None if costing is None else costing.steps,
+    )
+
+
+def _calibration(measured: Measurement, costing: Costing, profile: HardwareProfile) -> Calibration | None:
+    """None for an estimator without a chip: arithmetic is no measurable quantity of a board."""
+    if profile.kind != "chip":
+        return None
+    estimate = costing.estimates[0]
+    return calibrate(
+        measured,
+        profile=profile.name,
+        steps=costing.counters.steps,
+        samples=costing.counters.samples,
+        dynamic_pj=estimate.total,
+        static_pj=None if estimate.static is None else (estimate.static.low, estimate.static.high),
+        step_ns=costing.step.total,
     )
 
 
@@ -269,7 +318,7 @@ def _layer_static(mapping: Mapping, population: Population) -> LayerStatic:
         neurons=population.size,
         synapses=sum(reach(p, graph.by_id[p.src], population, box).synapses() for p in graph.incoming[population.id]),
         parameters=count_parameters(graph, population),
-        delay=max((p.delay for p in graph.incoming[population.id]), default=0),
+        delay=max((p.longest_delay for p in graph.incoming[population.id]), default=0),
         cores=len(own) if mapping.placement is not None else 0,
         tile=own[0].tile,
         utilization=used,
@@ -315,6 +364,7 @@ def _workload(trace: Trace, mapping: Mapping, costing: Costing) -> WorkloadPart:
         syn_ops=sum(synops.values()),
         neuron_updates=sum(updates.values()),
         messages=int(costing.counters.spikes_in.sum()),
+        host_messages=int(costing.counters.host_messages.sum()),
         ac=sum(entry.ac for entry in arithmetic),
         mac=sum(entry.mac for entry in arithmetic),
         ac_dense=sum(entry.ac_dense for entry in arithmetic),
@@ -350,6 +400,25 @@ def _core_rows(mapping: Mapping, costing: Costing | None) -> tuple[CoreRow, ...]
                 energy=energies[core] if energies else None,
             )
         )
+    return tuple(rows)
+
+
+def _link_rows(costing: Costing | None) -> tuple[LinkRow, ...]:
+    links = None if costing is None else costing.counters.links
+    if links is None:
+        return ()
+    rows: list[LinkRow] = []
+    for direction, load in links.loads.items():
+        for row, column in zip(*np.nonzero(load[:, :, 0]), strict=True):
+            rows.append(
+                LinkRow(
+                    chip=int(column) // links.mesh_columns,
+                    column=int(column),
+                    row=int(row),
+                    direction=direction,
+                    messages=int(load[row, column, 0]),
+                )
+            )
     return tuple(rows)
 
 

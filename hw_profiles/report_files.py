@@ -1,4 +1,4 @@
-"""Reports on disk: report.json, cores.csv, report.html."""
+"""Reports on disk: report.json, cores.csv, report.html; links.csv and, of a probed run, steps.csv and core_steps.csv."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import json
 import os
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from hw_profiles.page import render_page
 from hw_profiles.report import COUNTERS, Report, same_run
@@ -19,23 +21,35 @@ from netx_export.errors import ProfileError
 from netx_export.files import replace_file
 
 
-def write_report(reports: Report | Sequence[Report], folder: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
+def write_report(reports: Report | Sequence[Report], folder: str | os.PathLike[str]) -> tuple[Path, ...]:
     """Write `report.json`, `cores.csv` and `report.html` of one run, on one or several profiles, into `folder`.
 
-    Returns the three paths. Raises ProfileError for reports of different runs, before anything is written.
+    A mesh adds `links.csv`, a probed run `steps.csv` and `core_steps.csv`; such files of an earlier report go. Returns
+    the paths in this order. Raises ProfileError for reports of different runs, before anything is written.
     """
     chosen = (reports,) if isinstance(reports, Report) else tuple(reports)
     same_run(chosen)
     page = render_page(chosen)
     target = Path(folder)
-    paths = (target / "report.json", target / "cores.csv", target / "report.html")
+    paths = [target / "report.json", target / "cores.csv", target / "report.html"]
     with replace_file(paths[0]) as temporary:
         temporary.write_text(to_json(chosen), encoding="utf-8")
     with replace_file(paths[1]) as temporary:
-        _write_cores(chosen, temporary)
+        _write_csv(temporary, _CORE_HEAD, _core_lines(chosen))
     with replace_file(paths[2]) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    return paths
+    for name, head, lines, wanted in (
+        ("links.csv", _LINK_HEAD, _link_lines(chosen), any(report.links for report in chosen)),
+        ("steps.csv", _STEP_HEAD, _step_lines(chosen), any(report.steps is not None for report in chosen)),
+        ("core_steps.csv", _CORE_STEP_HEAD, _core_step_lines(chosen), any(r.steps is not None for r in chosen)),
+    ):
+        if not wanted:
+            (target / name).unlink(missing_ok=True)
+            continue
+        paths.append(target / name)
+        with replace_file(paths[-1]) as temporary:
+            _write_csv(temporary, head, lines)
+    return tuple(paths)
 
 
 def to_json(reports: Sequence[Report]) -> str:
@@ -84,25 +98,86 @@ def _decode(kind: Any, value: Any) -> Any:
     return value
 
 
-def _write_cores(reports: Sequence[Report], path: Path) -> None:
-    """One line for each core of each chip profile; empty where a figure does not exist."""
-    head = ["profile", "board", "core", "chip", "tile", "x", "y", "population", "source"]
-    head += ["channels", "rows", "columns"]
-    head += [f"{name}_{end}" for name in RESOURCES for end in ("used", "max")]
-    head += [*COUNTERS, "energy_low_pJ", "energy_high_pJ"]
+_CORE_HEAD = (
+    *("profile", "board", "core", "chip", "tile", "x", "y", "population", "source", "channels", "rows", "columns"),
+    *(f"{name}_{end}" for name in RESOURCES for end in ("used", "max")),
+    *COUNTERS,
+    *("energy_low_pJ", "energy_high_pJ"),
+)
+_LINK_HEAD = ("profile", "board", "chip", "column", "row", "direction", "messages")
+_STEP_HEAD = (
+    *("profile", "board", "step", "sample", "spikes", "syn_ops", "messages", "hops"),
+    *("time_low_ns", "time_high_ns", "neuron_ns", "message_ns", "link_ns", "waits_for", "at"),
+)
+_STEP_COUNTERS = ("spikes_in", "axon_out", "syn_ops", "active_updates")
+_CORE_STEP_HEAD = ("profile", "board", "step", "core", *_STEP_COUNTERS)
+
+Lines = Iterator[list[object]]
+
+
+def _write_csv(path: Path, head: Sequence[str], lines: Lines) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(head)
-        for report in reports:
-            source = {layer.population: layer.source for layer in report.static.layers}
-            limits = {name: limit for name, (_, limit) in report.static.utilization.items()}
-            for core in report.cores:
-                row: list[object] = [report.profile.name, report.profile.board, core.core, core.chip, core.tile]
-                row += [core.x, core.y, core.population, source[core.population]]
-                row += [f"{start}:{stop}" for start, stop in (core.channels, core.rows, core.columns)]
-                for name in RESOURCES:
-                    limit = limits.get(name)
-                    row += [core.registers.get(name, ""), "" if limit is None else limit]
-                row += [core.counters.get(name, "") for name in COUNTERS]
-                row += ["", ""] if core.energy is None else [f"{core.energy[0]:.6g}", f"{core.energy[1]:.6g}"]
-                writer.writerow(row)
+        writer.writerows(lines)
+
+
+def _core_lines(reports: Sequence[Report]) -> Lines:
+    """One line for each core of each chip profile; empty where a figure does not exist."""
+    for report in reports:
+        source = {layer.population: layer.source for layer in report.static.layers}
+        limits = {name: limit for name, (_, limit) in report.static.utilization.items()}
+        for core in report.cores:
+            row: list[object] = [report.profile.name, report.profile.board, core.core, core.chip, core.tile]
+            row += [core.x, core.y, core.population, source[core.population]]
+            row += [f"{start}:{stop}" for start, stop in (core.channels, core.rows, core.columns)]
+            for name in RESOURCES:
+                limit = limits.get(name)
+                row += [core.registers.get(name, ""), "" if limit is None else limit]
+            row += [core.counters.get(name, "") for name in COUNTERS]
+            row += ["", ""] if core.energy is None else [f"{core.energy[0]:.6g}", f"{core.energy[1]:.6g}"]
+            yield row
+
+
+def _link_lines(reports: Sequence[Report]) -> Lines:
+    for report in reports:
+        for link in report.links:
+            yield [
+                *(report.profile.name, report.profile.board, link.chip),
+                *(link.column, link.row, link.direction, link.messages),
+            ]
+
+
+def _step_lines(reports: Sequence[Report]) -> Lines:
+    """One line for each step; times are empty where the profile has none."""
+    for report in reports:
+        steps = report.steps
+        if steps is None:
+            continue
+        series = None if report.workload is None else report.workload.step.series
+        spikes = np.sum(list(steps.spikes.values()), axis=0)
+        hops = np.zeros(steps.count, np.int64)
+        if steps.links is not None:
+            hops = np.sum([load.sum(axis=(0, 1)) for load in steps.links.loads.values()], axis=0)
+        totals = [spikes, steps.syn_ops.sum(axis=0), steps.spikes_in.sum(axis=0), hops]
+        for step in range(steps.count):
+            row: list[object] = [report.profile.name, report.profile.board, step, step // steps.steps]
+            row += [int(total[step]) for total in totals]
+            if series is None:
+                row += [""] * 7
+            else:
+                row += [series.low[step], series.high[step], series.neuron[step], series.message[step]]
+                row += [series.link[step], series.binding[step], series.place[step]]
+            yield row
+
+
+def _core_step_lines(reports: Sequence[Report]) -> Lines:
+    """One line for each core and step in which something happened; every core updates its neurons in every step."""
+    for report in reports:
+        steps = report.steps
+        if steps is None:
+            continue
+        counts = np.stack([getattr(steps, name) for name in _STEP_COUNTERS])
+        for step in range(steps.count):
+            for core in np.flatnonzero(counts[:, :, step].any(axis=0)):
+                yield [report.profile.name, report.profile.board, step, int(core), *counts[:, core, step].tolist()]
