@@ -99,7 +99,7 @@ TAP_STRIDE: Final = 17
 GROUP_IN: Final = 18
 GROUP_OUT: Final = 19
 TWIN: Final = 20
-DELAYS: Final = 21  # address of delays per source neuron (H,W,C) or per synapse, or 0
+DELAYS: Final = 21  # Taps: address of delays per source neuron (H,W,C), or 0
 FIRST_SYNAPSE: Final = 22
 TARGETS: Final = 23
 PROJECTION_COLUMNS: Final = 24
@@ -220,11 +220,11 @@ def add_singles(
     p = carray(int64_pointer(table_at), (PROJECTION_COLUMNS,))
     C, H, W = p[SOURCE_C], p[SOURCE_H], p[SOURCE_W]
     first_c, read_c, shift = p[FIRST_C], p[READ_C], p[SHIFT]
-    graded, delayed = p[VALUES] != 0, p[DELAYS] != 0
+    graded = p[VALUES] != 0
+    ring, begin = slots * slot_size, now * slot_size
     start = carray(int32_pointer(p[START]), (_MANY,))
     first = carray(int64_pointer(p[FIRST_SYNAPSE]), (_MANY,))
     targets = carray(int32_pointer(p[TARGETS]), (_MANY,))
-    delays = carray(int32_pointer(p[DELAYS]), (_MANY,))
     weights = carray(int8_pointer(p[WEIGHTS]), (_MANY,))
     total = carray(int32_pointer(target), (_MANY,))
     seen = 0
@@ -245,13 +245,11 @@ def add_singles(
                 continue
             value = _message(values, graded, i, shift)
             neuron = (y * W + x) * read_c + c
-            if delayed:
-                for k in range(first[neuron], first[neuron + 1]):
-                    at = targets[k] + (now + delays[k]) % slots * slot_size
-                    total[at] = np.int32(total[at] + weights[k] * value)
-            else:
-                for k in range(first[neuron], first[neuron + 1]):
-                    total[targets[k]] = np.int32(total[targets[k]] + weights[k] * value)
+            for k in range(first[neuron], first[neuron + 1]):
+                at = begin + targets[k]
+                if at >= ring:
+                    at -= ring
+                total[at] = np.int32(total[at] + weights[k] * value)
     return seen
 
 

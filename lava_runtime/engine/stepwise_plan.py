@@ -263,7 +263,6 @@ def _plan_projection(
         singles = singles_of(projection, read, population.shape, pitch)
         row[column.WEIGHTS], row[column.TARGETS] = keep(singles.weights), keep(singles.targets)
         row[column.FIRST_SYNAPSE] = keep(singles.first)
-        row[column.DELAYS] = keep(singles.delays) if projection.delays is not None else 0
         return row
     taps = taps_of(synapse, read, population.shape)
     row[column.WEIGHTS], row[column.ROWS], row[column.RUNS] = keep(taps.weights), keep(taps.rows), keep(taps.runs)

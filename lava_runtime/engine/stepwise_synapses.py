@@ -8,6 +8,7 @@ channels of a dense layer. Clipping at the borders is done here, once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,12 +44,14 @@ class Taps:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Singles:
-    """Synapses of source neuron i (in H,W,C order): first[i]..first[i+1] of targets (y*pitch + x*C + c), weights, delays."""
+    """Synapses of source neuron i (in H,W,C order): first[i]..first[i+1] of targets and weights.
+
+    A target is delay*H*pitch + y*pitch + x*C + c: its place in a ring of slots, one per step of delay.
+    """
 
     first: Int64s
     targets: Int32s
     weights: Int8s
-    delays: Int32s
 
 
 def is_single(projection: Projection) -> bool:
@@ -195,21 +198,19 @@ def singles_of(projection: Projection, source: Shape, target: Shape, pitch: int)
         weights = synapse.kernel.mantissa[rows, columns]
     else:
         raise TypeError(f"{type(synapse).__name__} synapses have the form Taps.")
-    if delays is None:
-        waits = np.zeros(len(rows), np.int32)
-    elif delays.ndim == 3:
-        waits = delays.reshape(-1)[columns]
-    else:
-        waits = delays if delays.ndim == 1 else delays[rows, columns]
+    waits: npt.NDArray[np.integer[Any]] = np.zeros(len(rows), np.int32)
+    if delays is not None:
+        waits = (
+            delays.reshape(-1)[columns] if delays.ndim == 3 else delays if delays.ndim == 1 else delays[rows, columns]
+        )
     from_c, from_y, from_x = np.unravel_index(columns, source)
     to_c, to_y, to_x = np.unravel_index(rows, target)
     sources = (from_y * source[2] + from_x) * source[0] + from_c
-    targets = to_y * pitch + to_x * target[0] + to_c
-    order = np.lexsort((targets, waits, sources))
+    targets = (waits * target[1] + to_y) * pitch + to_x * target[0] + to_c
+    order = np.lexsort((targets, sources))
     counts = np.bincount(sources, minlength=source[0] * source[1] * source[2])
     return Singles(
         first=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         targets=targets[order].astype(np.int32),
         weights=weights[order].astype(np.int8),
-        delays=waits[order].astype(np.int32),
     )
