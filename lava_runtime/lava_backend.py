@@ -41,7 +41,7 @@ class Backend:
     def run(self, graph: Graph, inputs: Inputs, probes: Probes, *, progress: bool) -> Trace:
         """Run `inputs` (T,B,C,H,W) by input population; see `lava_runtime.run`."""
         # Lava is imported here and not above, so that the other backends work without it.
-        from lava_runtime.simulation.synapse_sums import compile_kernels
+        from lava_runtime.simulation.warm_up import compile_kernels
 
         compile_kernels()
         return run_samples(graph, inputs, lambda part: self._run_once(graph, part, probes, progress=progress))

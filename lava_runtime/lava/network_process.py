@@ -20,7 +20,7 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from lava_runtime.simulation.network_stepper import NetworkStepper
-from lava_runtime.simulation.synapse_sums import compile_kernels
+from lava_runtime.simulation.warm_up import compile_kernels
 from netx_export.errors import RunError
 from netx_export.graph import Graph, is_spiking
 

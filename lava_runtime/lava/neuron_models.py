@@ -83,14 +83,7 @@ class _CompiledLif(_CompiledNeuron):
         if self._due():
             self.u.fill(0)
             self.v.fill(0)
-        self._update(
-            received,
-            self.u.reshape(-1),
-            self.v.reshape(-1),
-            self._bias,
-            fixedpoint.current_multiplier(int(self.du)),
-            fixedpoint.voltage_multiplier(int(self.dv)),
-        )
+        self._update(received, self.u.reshape(-1), self.v.reshape(-1), self._bias)
         self._send(self._spikes, self.u, self.v)
 
     def _scaled_bias(self) -> Int32Array:
@@ -102,8 +95,12 @@ class _CompiledLif(_CompiledNeuron):
     def _dtype(self) -> type:
         return np.uint8
 
-    def _update(self, *states: Any) -> None:
-        frame_kernels.lif_frame(*states, int(self.vth) << fixedpoint.ACTIVATION_SHIFT, self._spikes.reshape(-1))
+    def _multipliers(self) -> tuple[int, int]:
+        return fixedpoint.current_multiplier(int(self.du)), fixedpoint.voltage_multiplier(int(self.dv))
+
+    def _update(self, current: Int32Array, u: Int32Array, v: Int32Array, bias: Int32Array) -> None:
+        threshold = int(self.vth) << fixedpoint.ACTIVATION_SHIFT
+        frame_kernels.lif_frame(current, u, v, bias, *self._multipliers(), threshold, self._spikes.reshape(-1))
 
     def on_var_update(self) -> None:
         """A Var was set: scale the bias again."""
@@ -143,9 +140,10 @@ class PyTernaryLifModelCompiled(_CompiledLif):
     def _dtype(self) -> type:
         return np.int8
 
-    def _update(self, *states: Any) -> None:
+    def _update(self, current: Int32Array, u: Int32Array, v: Int32Array, bias: Int32Array) -> None:
         low, high = (int(vth.item()) << fixedpoint.ACTIVATION_SHIFT for vth in (self.vth_lo, self.vth_hi))
-        frame_kernels.ternary_lif_frame(*states, low, high, self._spikes.reshape(-1))
+        spikes = self._spikes.reshape(-1)
+        frame_kernels.ternary_lif_frame(current, u, v, bias, *self._multipliers(), low, high, spikes)
 
 
 class _CompiledResonator(_CompiledNeuron):

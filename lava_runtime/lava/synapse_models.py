@@ -164,7 +164,8 @@ class _CompiledColumns(_CompiledMatrix):
         waiting[:, -1] = 0
         flat = self.a_buff.reshape(-1)
         into = self._part if self._exponent else flat
-        frame_kernels.add_columns(messages.events, messages.values, messages.count, *self._columns, 0, into)
+        start, place, weight = self._columns
+        frame_kernels.add_columns(messages.events, messages.values, messages.count, start, place, weight, 0, into)
         if self._exponent and messages.count:
             frame_kernels.shift_add(into, self._exponent, flat)
 
@@ -179,7 +180,7 @@ class _CompiledColumns(_CompiledMatrix):
         sources = len(messages.values) or len(messages.events) if messages is not None else 0
         start = np.searchsorted(origin[order], np.arange(sources + 1))
         place = (target.astype(np.int64) * slots + delay)[order]
-        self._columns = tuple(np.ascontiguousarray(part, np.int32) for part in (start, place, weight[order]))
+        self._columns = [np.ascontiguousarray(part, np.int32) for part in (start, place, weight[order])]
         self._part = np.zeros(self.a_buff.size if self._exponent else 0, np.int32)
 
 

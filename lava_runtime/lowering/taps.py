@@ -75,7 +75,8 @@ def axis_taps(reads: Reads, kernel: int) -> AxisTaps:
     members = np.zeros((max(len(rank), 1), kernel), np.int32)
     for taps, index in rank.items():
         members[index, list(taps)] = 1
-    start, runs = [0], []
+    start = [0]
+    runs: list[list[int]] = []
     for entries in reads:
         first = len(runs)
         for source, taps in entries:

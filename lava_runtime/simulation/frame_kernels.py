@@ -8,7 +8,7 @@ in `lava_runtime.engine`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,19 @@ from lava_runtime.simulation.vector_rows import (
 from netx_export.graph import fixedpoint
 
 Int32Array = npt.NDArray[np.int32]
-WeightArray = npt.NDArray[np.int8] | npt.NDArray[np.int16] | npt.NDArray[np.int32]
+WeightArray = npt.NDArray[Any]
+"""8, 16 or 32 bits, signed."""
 FrameArray = npt.NDArray[np.integer[Any]]
+
+
+class Axis(NamedTuple):
+    """The tables of `lowering.taps.AxisTaps` as kernels take them."""
+
+    start: Int32Array
+    source: Int32Array
+    length: Int32Array
+    taps: Int32Array
+
 
 _LIMIT = fixedpoint.STATE_LIMIT
 _WRAP = fixedpoint.CONV_WRAP
@@ -44,7 +55,7 @@ def list_messages(frame: FrameArray, events: Int32Array) -> int:
         if frame[i] != 0:
             events[count] = i
             count += 1
-    return count
+    return int(count)
 
 
 @compiled
@@ -141,14 +152,8 @@ def add_conv(
     messages: Int32Array,
     height: int,
     channels: int,
-    x_start: Int32Array,
-    x_source: Int32Array,
-    x_length: Int32Array,
-    x_taps: Int32Array,
-    y_start: Int32Array,
-    y_source: Int32Array,
-    y_length: Int32Array,
-    y_taps: Int32Array,
+    x: Axis,
+    y: Axis,
     y_sums: int,
     weights: WeightArray,
     lanes: int,
@@ -163,21 +168,21 @@ def add_conv(
     `start` (W*H+1,) from `pixel_starts`; `weights` flat, (tap sums x, tap sums y, channels) rows of `lanes`.
     """
     into = 0
-    for ox in range(x_start.shape[0] - 1):
-        for oy in range(y_start.shape[0] - 1):
+    for ox in range(x.start.shape[0] - 1):
+        for oy in range(y.start.shape[0] - 1):
             touched = False
-            for i in range(x_start[ox], x_start[ox + 1]):
-                for column in range(x_length[i]):
-                    for j in range(y_start[oy], y_start[oy + 1]):
-                        pixel = (x_source[i] + column) * height + y_source[j]
-                        begin, end = start[pixel], start[pixel + y_length[j]]
+            for i in range(x.start[ox], x.start[ox + 1]):
+                for column in range(x.length[i]):
+                    for j in range(y.start[oy], y.start[oy + 1]):
+                        pixel = (x.source[i] + column) * height + y.source[j]
+                        begin, end = start[pixel], start[pixel + y.length[j]]
                         if begin == end:
                             continue
                         if not touched:
                             touched = True
                             for k in range(lanes):
                                 part[k] = 0
-                        row = ((x_taps[i] + column) * y_sums + y_taps[j] - pixel) * channels
+                        row = ((x.taps[i] + column) * y_sums + y.taps[j] - pixel) * channels
                         _add_run(weights, lanes, events, messages, begin, end, row, part, 0)
             if touched:
                 _finish(part, 0, width, exponent, wrap, total, into)
@@ -191,14 +196,8 @@ def add_grouped_conv(
     messages: Int32Array,
     height: int,
     channels: int,
-    x_start: Int32Array,
-    x_source: Int32Array,
-    x_length: Int32Array,
-    x_taps: Int32Array,
-    y_start: Int32Array,
-    y_source: Int32Array,
-    y_length: Int32Array,
-    y_taps: Int32Array,
+    x: Axis,
+    y: Axis,
     y_sums: int,
     weights: WeightArray,
     width: int,
@@ -213,16 +212,16 @@ def add_grouped_conv(
     per_group = channels // groups
     outputs = groups * width
     into = 0
-    for ox in range(x_start.shape[0] - 1):
-        for oy in range(y_start.shape[0] - 1):
+    for ox in range(x.start.shape[0] - 1):
+        for oy in range(y.start.shape[0] - 1):
             for k in range(outputs):
                 part[k] = 0
-            for i in range(x_start[ox], x_start[ox + 1]):
-                for column in range(x_length[i]):
-                    for j in range(y_start[oy], y_start[oy + 1]):
-                        for line in range(y_length[j]):
-                            pixel = (x_source[i] + column) * height + y_source[j] + line
-                            row = ((x_taps[i] + column) * y_sums + y_taps[j] + line) * channels
+            for i in range(x.start[ox], x.start[ox + 1]):
+                for column in range(x.length[i]):
+                    for j in range(y.start[oy], y.start[oy + 1]):
+                        for line in range(y.length[j]):
+                            pixel = (x.source[i] + column) * height + y.source[j] + line
+                            row = ((x.taps[i] + column) * y_sums + y.taps[j] + line) * channels
                             for n in range(start[pixel], start[pixel + 1]):
                                 c = events[n] - pixel * channels
                                 message = messages[n] if graded else np.int32(1)
@@ -317,7 +316,7 @@ def lif_frame(
     current_multiplier: int,
     voltage_multiplier: int,
     threshold: int,
-    spikes: npt.NDArray[np.uint8],
+    spikes: FrameArray,
 ) -> int:
     """One step of Lava's fixed-point LIF on flat arrays, u, v and spikes in place; returns the number of spikes.
 
@@ -348,7 +347,7 @@ def ternary_lif_frame(
     voltage_multiplier: int,
     low: int,
     high: int,
-    spikes: npt.NDArray[np.int8],
+    spikes: FrameArray,
 ) -> None:
     """The states of `lif_frame`; s = -1 below `low`, +1 above `high`, both at once cancel; v = 0 where s is not 0."""
     every = bias.shape[0] > 1
@@ -374,13 +373,13 @@ def _lif_states(a_in: Any, u: Any, v: Any, bias: Any, current_multiplier: int, v
     product = np.int64(v) * voltage_multiplier
     decayed = np.int32((abs(product) >> _DECAY_BITS) * (1 if product >= 0 else -1))
     voltage = np.int32(np.int32(decayed + current) + bias)
-    voltage = np.int32(min(max(voltage, -(_LIMIT - 1)), _LIMIT - 1))
+    voltage = np.int32(min(max(int(voltage), -(_LIMIT - 1)), _LIMIT - 1))
     return current, voltage
 
 
 @compiled
 def delta_frame(
-    x: Int32Array, act: Int32Array, residue: Int32Array, threshold: int, state_exp: int, out: Int32Array
+    x: Int32Array, act: Int32Array, residue: Int32Array, threshold: int, state_exp: int, out: FrameArray
 ) -> None:
     """d = x - act + residue; s = d if |d| >= threshold else 0; residue = d - s; act = x; out = s >> state_exp.
 
@@ -401,7 +400,7 @@ def activation_frame(sigma: Int32Array, bias: Int32Array, relu: bool, out: Int32
     every = bias.shape[0] > 1
     for i in range(sigma.shape[0]):
         value = np.int32(sigma[i] + (bias[i] if every else bias[0]))
-        out[i] = np.int32(max(value, 0)) if relu else value
+        out[i] = np.int32(max(int(value), 0)) if relu else value
 
 
 @compiled
@@ -416,7 +415,7 @@ def resonator_frame(
     state_exp: int,
     threshold: int,
     izhikevich: bool,
-    spikes: npt.NDArray[np.uint8],
+    spikes: FrameArray,
 ) -> int:
     """One step of Lava's fixed-point RF, or RF_IZ, on flat arrays in place; returns the number of spikes."""
     fired = 0

@@ -51,13 +51,15 @@ class NetworkStepper:
             raise RunError(f"steps is {steps}; a sample has at least one time step.")
         self.graph = graph
         self._steps = (steps or graph.steps) if graph.timing == "aligned" else 0
-        longest: dict[str, int] = dict.fromkeys(graph.by_id, 0)
+        # What only wires read needs no list of its messages.
+        longest: dict[str, int] = {}
         for projection in graph.projections:
-            longest[projection.src] = max(longest[projection.src], projection.delay)
+            if not isinstance(projection.synapse, Wire):
+                longest[projection.src] = max(longest.get(projection.src, 0), projection.delay)
         self._history = {
             p.id: History(p.size, graded=not is_spiking(p.neuron), length=longest[p.id] + 2)
             for p in graph.populations
-            if isinstance(p.neuron, Input) or graph.outgoing[p.id]
+            if p.id in longest
         }
         self._units = [self._unit(p) for p in graph.populations if not isinstance(p.neuron, Input)]
         self._by_id = {unit.population.id: unit for unit in self._units}
@@ -95,7 +97,8 @@ class NetworkStepper:
         """One hardware step on the `inputs` by id, (W,H,C) each; what the outputs send, (W,H,C), valid until the next."""
         frames = {p.id: self._checked(p, inputs) for p in self.graph.inputs}
         for name, frame in frames.items():
-            self._history[name].push(frame)
+            if name in self._history:
+                self._history[name].push(frame)
         for unit in self._units:
             self._advance(unit, frames)
         self.time += 1

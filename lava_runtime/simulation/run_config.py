@@ -20,7 +20,7 @@ from lava.proc.sparse.process import DelaySparse, Sparse
 from lava_runtime.lava import neuron_models, synapse_models
 from lava_runtime.lava.processes import FanIn
 from lava_runtime.lava.project_models import fan_in_model
-from lava_runtime.simulation.synapse_sums import compile_kernels
+from lava_runtime.simulation.warm_up import compile_kernels
 
 COMPILED_MODELS: dict[type, type] = {
     Conv: synapse_models.PyConvModelCompiled,

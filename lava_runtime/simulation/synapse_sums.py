@@ -10,27 +10,24 @@ import numpy.typing as npt
 from lava_runtime.lowering.branches import Branch, FrameColumns, FrameMatrix, FrameTwins
 from lava_runtime.lowering.taps import FrameConv
 from lava_runtime.simulation import frame_kernels
-from lava_runtime.simulation.messages import NO_VALUES, AxonDelays, History, MessageList
-from lava_runtime.simulation.vector_rows import LANES, padded
+from lava_runtime.simulation.messages import AxonDelays, History, MessageList
+from lava_runtime.simulation.vector_rows import padded
 
 Int32Array = npt.NDArray[np.int32]
 
 
-def narrowest(weights: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
-    """`weights` in the fewest bits that hold them: what moves less memory is faster."""
-    reach = (int(weights.min()), int(weights.max())) if weights.size else (0, 0)
-    for kind in (np.int8, np.int16):
-        if np.iinfo(kind).min <= reach[0] and reach[1] <= np.iinfo(kind).max:
-            return np.ascontiguousarray(weights, kind)
+def narrow(weights: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int8] | npt.NDArray[np.int32]:
+    """`weights` in 8 bits where they fit, which moves less memory, else in 32."""
+    if weights.size and int(weights.min()) >= -128 and int(weights.max()) <= 127:
+        return np.ascontiguousarray(weights, np.int8)
     return np.ascontiguousarray(weights, np.int32)
 
 
 def _rows(weights: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
     """Weights (..., N) as flat rows, padded with zeros to whole lanes."""
-    narrow = narrowest(weights)
-    wide = np.zeros((*narrow.shape[:-1], padded(narrow.shape[-1])), narrow.dtype)
-    wide[..., : narrow.shape[-1]] = narrow
-    return wide.reshape(-1)
+    whole = np.zeros((*weights.shape[:-1], padded(weights.shape[-1])), np.int32)
+    whole[..., : weights.shape[-1]] = weights
+    return narrow(whole).reshape(-1)
 
 
 class ConvSum:
@@ -43,13 +40,14 @@ class ConvSum:
         self._height = height
         self._y_sums = conv.weights.shape[1]
         self._width = conv.weights.shape[3]
-        self._axes = tuple(
-            table for axis in (conv.x, conv.y) for table in (axis.start, axis.source, axis.length, axis.taps)
+        self._x, self._y = (
+            frame_kernels.Axis(axis.start, axis.source, axis.length, axis.taps) for axis in (conv.x, conv.y)
         )
         if conv.groups == 1:
             self._weights, self._lanes = _rows(conv.weights), padded(self._width)
         else:
-            self._weights, self._lanes = narrowest(conv.weights).reshape(-1), self._width * conv.groups
+            # Few channels to a group: not worth a kernel for each width of weights.
+            self._weights, self._lanes = conv.weights.reshape(-1).astype(np.int32), self._width * conv.groups
         self._part: Int32Array = np.zeros(self._lanes, np.int32)
 
     def add(self, messages: MessageList, total: Int32Array) -> None:
@@ -58,10 +56,15 @@ class ConvSum:
             return
         conv = self._conv
         frame_kernels.pixel_starts(messages.events, messages.count, self._channels, self._start)
-        common = (self._start, messages.events, messages.values, self._height, self._channels, *self._axes)
         if conv.groups == 1:
             frame_kernels.add_conv(
-                *common,
+                self._start,
+                messages.events,
+                messages.values,
+                self._height,
+                self._channels,
+                self._x,
+                self._y,
                 self._y_sums,
                 self._weights,
                 self._lanes,
@@ -73,7 +76,13 @@ class ConvSum:
             )
         else:
             frame_kernels.add_grouped_conv(
-                *common,
+                self._start,
+                messages.events,
+                messages.values,
+                self._height,
+                self._channels,
+                self._x,
+                self._y,
                 self._y_sums,
                 self._weights,
                 self._width,
@@ -217,41 +226,3 @@ class BranchSum:
         self._sum.forget()
         if self._axons is not None:
             self._axons.forget()
-
-
-def compile_kernels() -> None:
-    """Compile (or load from numba's cache) every kernel for the types Lava processes use.
-
-    Called before the processes are forked, so that they share the compiled code instead of compiling it each.
-    """
-    frame = np.ones(LANES, np.uint8)
-    total = np.zeros(LANES, np.int32)
-    state = np.zeros(1, np.int32)
-    for kind in (np.uint8, np.int8, np.int32):
-        for graded in (False, True):
-            MessageList(LANES, graded=graded).fill(frame.astype(kind))
-    index = np.arange(2, dtype=np.int32)
-    for values in (NO_VALUES, np.ones(LANES, np.int32)):
-        events = np.zeros(2 * LANES, np.int32)
-        frame_kernels.slice_channels(events, values, 1, 1, 0, 1, events.copy(), values.copy())
-        start = np.zeros(2, np.int32)
-        frame_kernels.pixel_starts(events, 1, 1, start)
-        axis = (np.array([0, 1], np.int32), *(np.array([n], np.int32) for n in (0, 1, 0)))
-        for kind in (np.int8, np.int16, np.int32):
-            weights = np.zeros(LANES, kind)
-            head = (start, events, values, 1, 1, *axis, *axis, 1, weights)
-            frame_kernels.add_conv(*head, LANES, LANES, 0, True, total.copy(), total)
-            frame_kernels.add_grouped_conv(*head, 1, 1, 0, True, total.copy(), total)
-            frame_kernels.add_rows(events, values, 1, weights, LANES, 0, total.copy(), total)
-        frame_kernels.add_columns(events, values, 1, index, index, index, 0, total)
-        frame_kernels.add_twins(events, values, 1, index, True, total)
-        frame_kernels.add_values(events, values, 1, total)
-    frame_kernels.shift_add(total.copy(), 0, total)
-    frame_kernels.lif_frame(state, state.copy(), state.copy(), state, 0, 0, 0, np.zeros(1, np.uint8))
-    frame_kernels.ternary_lif_frame(state, state.copy(), state.copy(), state, 0, 0, 0, 0, np.zeros(1, np.int8))
-    frame_kernels.activation_frame(state, state, True, state.copy())
-    frame_kernels.delta_frame(state, state.copy(), state.copy(), 1, 0, state.copy())
-    spikes = np.zeros(1, np.uint8)
-    frame_kernels.resonator_frame(state, state, state.copy(), state.copy(), 0, 0, 12, 6, 1, False, spikes)
-    for sent in (spikes, np.zeros(1, np.int8), np.zeros(1, np.int32)):
-        frame_kernels.count_spikes(sent, state.copy())
