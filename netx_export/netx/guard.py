@@ -8,20 +8,35 @@ hold out of `/layer`, `/simulation` and `/basalt`, and writes it to standard out
 
 The JSON is {"error": text} or the tree {"attributes", "arrays", "groups"} whose arrays point into the raw bytes.
 The parent (`netx_export.netx.tree`) never hands the file to libhdf5 itself.
+
+With `--serve` instead of FILE it reads one path per line from standard input and answers each as a child of its own,
+forked after h5py was imported, under the same limits:
+
+    8 bytes each: wait status, peak memory in KiB, microseconds of processor time, length | the answer above
 """
 
 from __future__ import annotations
 
 import json
+import os
 import struct
 import sys
+from pathlib import Path
 from typing import Any
 
-MEMORY_LIMIT = 3 << 30
-"""Bytes of address space."""
-CPU_SECONDS = 20
+MEMORY_LIMIT = 400 << 20
+MEMORY_PER_BYTE = 8
+"""A file of n bytes may take MEMORY_LIMIT + n * MEMORY_PER_BYTE bytes of address space."""
+CPU_SECONDS = 2
+BYTES_PER_CPU_SECOND = 20 << 20
+"""A file of n bytes may take CPU_SECONDS + n / BYTES_PER_CPU_SECOND seconds of processor time."""
+CHUNK_LIMIT = 1 << 16
+"""Pieces that one array may be stored in; HDF5 keeps a record of each in memory."""
 DATA_LIMIT = 1 << 28
 """Bytes that all arrays of a file may declare together."""
+FREE_NUMBERS = 8 << 20
+NUMBERS_PER_BYTE = 8
+"""A file of n bytes may declare FREE_NUMBERS + n * NUMBERS_PER_BYTE numbers: compressed arrays, but no bombs."""
 DEPTH_LIMIT = 6
 OBJECT_LIMIT = 200_000
 ATTRIBUTE_BYTES = 1 << 16
@@ -43,11 +58,13 @@ class UntrustedError(Exception):
 class Collector:
     """Copies a tree of groups, arrays and attributes out of an open file, refusing whatever could do harm."""
 
-    def __init__(self) -> None:
+    def __init__(self, file_size: int = 0) -> None:
         self.payload: list[bytes] = []
         self.offset = 0
         self.declared = 0
         self.objects = 0
+        self.numbers = 0
+        self.numbers_limit = FREE_NUMBERS + NUMBERS_PER_BYTE * file_size
 
     def group(self, group: Any, path: str, ancestors: tuple[int, ...]) -> dict[str, Any]:
         """The contents of `group`; `ancestors` are the file addresses of the groups around it."""
@@ -113,12 +130,21 @@ class Collector:
             raise UntrustedError(f"{path}: the dataset is empty; it must hold numbers or a text.")
         if dataset.external or dataset.is_virtual:
             raise UntrustedError(f"{path}: the data lies in another file; store it in this one.")
-        declared = int(np.prod([int(extent) for extent in dataset.shape], dtype=object)) * dataset.dtype.itemsize
-        self.declared += declared
+        numbers = int(np.prod([int(extent) for extent in dataset.shape], dtype=object))
+        self.declared += numbers * dataset.dtype.itemsize
+        self.numbers += numbers
         if self.declared > DATA_LIMIT:
             raise UntrustedError(
                 f"{path}: shape {dataset.shape} brings the file to {self.declared} bytes, the limit is {DATA_LIMIT}."
             )
+        if self.numbers > self.numbers_limit:
+            raise UntrustedError(
+                f"{path}: shape {dataset.shape} brings the file to {self.numbers} numbers, the limit for its size is "
+                f"{self.numbers_limit}."
+            )
+        chunks = -(-numbers // max(1, int(np.prod(dataset.chunks or (numbers,), dtype=object))))
+        if chunks > CHUNK_LIMIT:
+            raise UntrustedError(f"{path}: stored in {chunks} pieces, the limit is {CHUNK_LIMIT}; use larger chunks.")
         pipeline = dataset.id.get_create_plist()
         for index in range(pipeline.get_nfilters()):
             if pipeline.get_filter(index)[0] not in (1, 2, 3, 32000):
@@ -143,40 +169,85 @@ def collect(path: str) -> tuple[dict[str, Any], list[bytes]]:
     """The answer for one file: the tree, or {"error": text}, and the raw bytes."""
     import h5py
 
-    collector = Collector()
     try:
+        collector = Collector(Path(path).stat().st_size)
         with h5py.File(path, "r", locking=False) as file:
             return collector.group(file, "/", ()), collector.payload
     except UntrustedError as error:
         return {"error": str(error)}, []
     except MemoryError:
-        return {"error": f"reading it needs more than {MEMORY_LIMIT} bytes of memory; it is damaged or hostile."}, []
+        return {"error": "reading it needs more memory than a file of its size may take; it is damaged or hostile."}, []
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, AttributeError) as error:
         # What h5py raises when libhdf5 meets damaged structures, strings that are not UTF-8 among them.
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         return {"error": f"HDF5 cannot read it ({text}); it is damaged."}, []
 
 
-def main() -> None:
-    """Limit this process, read the file named on the command line, answer on standard output."""
+def limit_process(path: str) -> None:
+    """Bound the memory and the processor time of this process by the size of the file, and forbid it to write files."""
     import resource
 
+    try:
+        size = Path(path).stat().st_size
+    except OSError:
+        size = 0
     for limit, value in (
-        (resource.RLIMIT_AS, MEMORY_LIMIT),
-        (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_AS, MEMORY_LIMIT + MEMORY_PER_BYTE * size),
+        (resource.RLIMIT_CPU, CPU_SECONDS + size // BYTES_PER_CPU_SECOND),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
     ):
         hard = resource.getrlimit(limit)[1]
         allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (allowed, allowed))
-    sys.path.extend(sys.argv[2:])
-    tree, payload = collect(sys.argv[1])
+
+
+def answer(path: str, stream: Any) -> None:
+    """Write the answer for one file to `stream`."""
+    tree, payload = collect(path)
     header = json.dumps(tree).encode()
-    sys.stdout.buffer.write(struct.pack("<Q", len(header)) + header)
+    stream.write(struct.pack("<Q", len(header)) + header)
     for raw in payload:
-        sys.stdout.buffer.write(raw)
-    sys.stdout.buffer.flush()
+        stream.write(raw)
+    stream.flush()
+
+
+def serve() -> None:
+    """Answer one path per line, each in a forked child under limits, until standard input ends."""
+    import h5py  # noqa: F401 - once, before any fork
+
+    for line in sys.stdin.buffer:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            path = os.fsdecode(line.rstrip(b"\n"))
+            limit_process(path)
+            with os.fdopen(writing, "wb") as stream:
+                answer(path, stream)
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as stream:
+            content = stream.read()
+        _, status, usage = os.wait4(child, 0)
+        sys.stdout.buffer.write(frame(status, usage, len(content)) + content)
+        sys.stdout.buffer.flush()
+
+
+def frame(status: int, usage: Any, length: int) -> bytes:
+    """The head of a served answer."""
+    microseconds = round(1e6 * (usage.ru_utime + usage.ru_stime))
+    return struct.pack("<QQQQ", status, usage.ru_maxrss, microseconds, length)
+
+
+def main() -> None:
+    """Read the file named on the command line, under limits, and answer on standard output; or serve."""
+    sys.path.extend(sys.argv[2:])
+    if sys.argv[1] == "--serve":
+        serve()
+        return
+    limit_process(sys.argv[1])
+    answer(sys.argv[1], sys.stdout.buffer)
 
 
 if __name__ == "__main__":

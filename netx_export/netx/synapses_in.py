@@ -207,9 +207,12 @@ def _spatial(layer: Group, word: str, before: Signal, name: str, findings: Findi
             shape = _check_shape(layer, build(kernel), before.shape)
             start = 0
             for part in before.parts:
-                taken = np.take(kernel.mantissa, range(start, start + part.shape[0]), axis=axis)
-                start += part.shape[0]
-                share = kernel if len(before.parts) == 1 else Kernel(mantissa=taken, exponent=kernel.exponent)
+                stop = start + part.shape[0]
+                share = kernel
+                if len(before.parts) > 1:
+                    taken = np.take(kernel.mantissa, range(start, stop), axis=axis)
+                    share = Kernel(mantissa=taken, exponent=kernel.exponent)
+                start = stop
                 made.append(Projection(src=part.population, dst=name, synapse=build(share), port=port))
     return Made(projections=tuple(made), shape=shape)
 

@@ -28,7 +28,7 @@ Text = tuple[str, ...]
 INT_MIN, INT_MAX = -(1 << 31), (1 << 31) - 1
 """No number of a network needs more than 32 bits."""
 
-WALL_SECONDS = 60
+WALL_SECONDS = 20
 """Wall-clock limit of the child; its own limit on processor time is shorter."""
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -192,40 +192,58 @@ def load(path: str | os.PathLike[str]) -> Group:
     Raises NetxError for files that are missing, empty, cut, not HDF5, damaged or hostile.
     """
     file = Path(path)
-    _check_header(file)
-    environment = {
+    check_header(file)
+    try:
+        child = subprocess.run(
+            guard_command(str(file.resolve())),
+            capture_output=True,
+            timeout=WALL_SECONDS,
+            env=guard_environment(),
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise NetxError(
+            f"{file}: HDF5 did not finish reading it within {WALL_SECONDS} s; the file is damaged or hostile."
+        ) from None
+    return understand(file, child.returncode, child.stdout, child.stderr)
+
+
+def guard_command(file: str) -> list[str]:
+    """The command line of the child. Isolated: no start-up files, nothing from the working directory; packages come
+    from where this process has them."""
+    packages = [entry for entry in sys.path if Path(entry).is_absolute()]
+    return [sys.executable, "-I", "-S", "-B", str(Path(guard.__file__).resolve()), file, *packages]
+
+
+def guard_environment() -> dict[str, str]:
+    """The environment of the child."""
+    return {
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         # No compression plugins are loaded on behalf of a file.
         "HDF5_PLUGIN_PRELOAD": "::",
         **{name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ},
     }
-    # Isolated: no start-up files, nothing from the working directory; packages come from where this process has them.
-    packages = [entry for entry in sys.path if Path(entry).is_absolute()]
-    command = [sys.executable, "-I", "-S", "-B", str(Path(guard.__file__).resolve()), str(file.resolve()), *packages]
-    try:
-        child = subprocess.run(
-            command, capture_output=True, timeout=WALL_SECONDS, env=environment, stdin=subprocess.DEVNULL, check=False
-        )
-    except subprocess.TimeoutExpired:
+
+
+def understand(file: Path, code: int, answer: bytes, errors: bytes) -> Group:
+    """The tree in a child's answer; NetxError for whatever else came of it."""
+    if code < 0:
         raise NetxError(
-            f"{file}: HDF5 did not finish reading it within {WALL_SECONDS} s; the file is damaged or hostile."
-        ) from None
-    if child.returncode < 0:
-        raise NetxError(
-            f"{file}: HDF5 crashed or ran out of its {guard.CPU_SECONDS} s while reading it (signal "
-            f"{-child.returncode}); the file is damaged or hostile."
+            f"{file}: HDF5 crashed or ran out of its time while reading it (signal {-code}); the file is damaged or "
+            "hostile."
         )
-    if child.returncode > 0:
-        last = child.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+    if code > 0:
+        last = errors.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
         raise NetxError(f"{file}: the reading process failed ({last[0]}); the file is damaged or hostile.")
     try:
-        return _parse(child.stdout, file)
+        return _parse(answer, file)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error):
         raise NetxError(f"{file}: the reading process answered nonsense; the file is damaged or hostile.") from None
 
 
-def _check_header(file: Path) -> None:
+def check_header(file: Path) -> None:
     """What can be said without libhdf5: existence, size, signature, and the length the header promises."""
     try:
         if file.is_dir():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +38,47 @@ def stock_spikes(
     out = sink.data.get()
     network.stop()
     return out.transpose(tuple(range(out.ndim))[::-1]).reshape(steps, -1).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class StockRun:
+    """Output of every step (T, neurons in C,H,W order), and the last layer's states after the last step."""
+
+    output: npt.NDArray[np.int64]
+    states: dict[str, npt.NDArray[np.int64]]
+
+
+def stock_run(path: Path, x: npt.NDArray[Any], *, flat_input: bool = False, **options: Any) -> StockRun:
+    """A file in lava-dl's `hdf5.Network` on x (T,C,H,W); where it starts with neurons, they are fed directly.
+
+    `options` are those of `hdf5.Network`, but `input_shape` (C,H,W).
+    """
+    from lava.lib.dl.netx import hdf5
+    from lava.lib.dl.netx.blocks.process import Input as InputBlock
+    from lava.magma.core.run_conditions import RunSteps
+    from lava.magma.core.run_configs import Loihi2SimCfg
+    from lava.proc import io
+
+    steps = x.shape[0]
+    network = hdf5.Network(net_config=str(path), **options)
+    wired = isinstance(network.in_layer, InputBlock)
+    flat = flat_input or len(network.in_layer.neuron.a_in.shape if wired else network.inp.shape) == 1
+    data = np.ascontiguousarray(x.reshape(steps, -1).T if flat else x.transpose(3, 2, 1, 0))
+    source = io.source.RingBuffer(data=data)
+    sink = io.sink.RingBuffer(shape=network.out.shape, buffer=steps)
+    source.s_out.connect(network.in_layer.neuron.a_in if wired else network.inp)
+    network.out_layer.out.connect(sink.a_in)
+    network.run(condition=RunSteps(num_steps=steps), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
+    out = sink.data.get()
+    neuron = network.out_layer.neuron
+    states = {
+        name: getattr(neuron, name).get() for name in ("u", "v", "sigma", "real", "imag") if hasattr(neuron, name)
+    }
+    network.stop()
+    return StockRun(
+        output=out.transpose(tuple(range(out.ndim))[::-1]).reshape(steps, -1).astype(np.int64),
+        states={name: state.T.reshape(-1).astype(np.int64) for name, state in states.items()},
+    )
 
 
 def graph_spikes(graph: Graph, x: Spikes) -> dict[str, Spikes]:
