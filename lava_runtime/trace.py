@@ -48,15 +48,16 @@ class Difference:
 class Trace:
     """The record of one run. Arrays in hardware time have shape (N,C,H,W), N = samples*steps + latency.
 
-    outputs      population id -> int32 (N,C,H,W): readout values (bias included) or 0/1 spikes; rows outside the
-                 samples' own windows are zero.
+    outputs      population id -> int32 (N,C,H,W): readout values (bias included), 0/1 spikes, or the messages of
+                 sigma-delta populations; rows outside the samples' own windows are zero.
     spike_counts population id -> int64 (C,H,W): spikes inside the samples' windows, summed over the run; inputs too
-                 (for graded inputs: non-zero messages).
+                 (where messages are graded: those that are not zero).
     sample_spikes population id -> int64 (B,): the same per sample, summed over neurons.
     warm_up, drain  population id -> spikes before the first and after the last sample's window.
-    rasters      population id -> uint8 (N,C,H,W), on request, zero outside the windows (inputs: int32).
-    u, v         population id -> int32 (N,C,H,W), on request, Lif populations only: states after the update (v is 0
-                 where the neuron spiked), zero outside the windows.
+    rasters      population id -> uint8 (N,C,H,W), on request, zero outside the windows (inputs and sigma-delta
+                 populations: int32).
+    u, v         population id -> int32 (N,C,H,W), on request, where the neuron has states: those after the update
+                 (Lif: v is 0 where the neuron spiked; others: see their class), zero outside the windows.
     """
 
     graph_digest: str
