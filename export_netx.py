@@ -19,10 +19,11 @@ from netx_export.command_line import exit_code, print_table, provenance, require
 from netx_export.errors import ConfigError
 from netx_export.exporter import Export, export_with_stages
 from netx_export.float_run import float_run
-from netx_export.graph import Graph, Lif, Or
+from netx_export.graph import Graph, Lif, Or, Readout
 from netx_export.netx.describe import describe
-from netx_export.verify import StageRecord, compare, table
+from netx_export.verify import StageRecord, StageRow, compare, table
 from training.checkpoints import shipped
+from training.checkpoints.info import SLAYER_FORMAT, format_of
 from training.scoring import TASK_KEY, task_of
 from training.sources import open_windows
 
@@ -34,6 +35,7 @@ examples:
   python export_netx.py                                 the shipped tiny Spiking CenterNet to runs/tiny/tiny.net
   python export_netx.py runs/mine/model.safetensors --out mine.net
   python export_netx.py --verify 8                      one row per stage, from torch to stock Lava: spikes, mismatches
+  python export_netx.py runs/slayer/detector.safetensors --verify 20 --stages fast,sim     of train.py slayer
   python run_lava.py runs/tiny/tiny.net --backend sim   afterwards: run it
 
 In Python:  graph = netx_export.export(module, example);  netx_export.write(graph, "network.net")
@@ -83,6 +85,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     check_options(options)
     checkpoint = options.checkpoint or shipped("tiny")
+    if format_of(checkpoint) == SLAYER_FORMAT:
+        return export_slayer_checkpoint(checkpoint, options)
     settings = {"relays": options.relays, "rounding": options.rounding}
     exported = export_checkpoint(checkpoint, **settings)
     graph = exported.graph
@@ -97,6 +101,59 @@ def main(arguments: list[str] | None = None) -> int:
     if options.score_windows:
         score(checkpoint, graph, options.score_windows)
     return 1 if mismatches else 0
+
+
+def export_slayer_checkpoint(checkpoint: Path, options: argparse.Namespace) -> int:
+    """The same for a network of `train.py slayer`, whose arithmetic is integer from the start."""
+    require_torch("Exporting a checkpoint")
+    from training.slayer.checkpoint import load_slayer
+    from training.slayer.runs import evaluation_samples, score_values
+    from training.slayer.stages import exported_input, run_quantised, slayer_record
+
+    module, info = load_slayer(checkpoint)
+    meta = {"network": f"slayer {info.network}", **provenance()}
+    if info.network == "detector":
+        meta[TASK_KEY] = json.dumps(info.task.to_json(), sort_keys=True)
+    graph = netx_export.export(module, info.example, steps=info.task.steps + info.after, meta=meta)
+    out = options.out or checkpoint.with_suffix(".net")
+    netx_export.write(graph, out)
+    print("\n".join(describe(graph)))
+    print(f"{out}: timing as trained, {out.stat().st_size / 1024:.0f} KiB")
+    if not options.verify:
+        return 0
+    graph = netx_export.read(out)
+    cubes = evaluation_samples(info, open_windows(None, info.task, limit=options.verify, progress=True)).cubes
+    slayer = StageRecord(name="SLAYER, quantised", **slayer_record(module, graph, cubes, info))
+    rows = [replace(compare(slayer, slayer, order=list(graph.by_id)), against="(where it starts)")]
+    inputs = exported_input(cubes, info)
+    rows += [stage_row(stage, graph, inputs, slayer) for stage in options.stages.split(",")]
+    print(table(rows))
+    print(
+        "SLAYER's step t + 1 is hardware's step t: SLAYER was given one silent step first, which hardware runs by itself."
+    )
+    if options.score_windows:
+        samples = evaluation_samples(info, open_windows(None, info.task, limit=options.score_windows, progress=True))
+        scores = {"SLAYER, quantised": score_values(info, samples, run_quantised(module, samples.cubes, info))}
+        units = {p.id: p.neuron.unit for p in graph.outputs if isinstance(p.neuron, Readout)}
+        for stage in options.stages.split(","):
+            record = backend_record(stage, graph, exported_input(samples.cubes, info), ())
+            found = {**record.spikes, **{name: value * units[name] for name, value in record.readouts.items()}}
+            scores[STAGES[stage]] = score_values(info, samples, found)
+        names = list(scores["SLAYER, quantised"])
+        print_table(
+            (f"{samples.cubes.shape[1]} unseen samples", *names),
+            [(stage, *(f"{found[name]:.3f}" for name in names)) for stage, found in scores.items()],
+        )
+    return 1 if sum(row.mismatches for row in rows) else 0
+
+
+def stage_row(stage: str, graph: Graph, inputs: npt.NDArray[np.uint8], against: StageRecord) -> StageRow:
+    """Backend `stage` held to a record; where they part, once more with the states that name u and v."""
+    order = list(graph.by_id)
+    row = compare(backend_record(stage, graph, inputs, ()), against, order=order)
+    if row.first is None:
+        return row
+    return compare(backend_record(stage, graph, inputs, (row.first.population,)), against, order=order)
 
 
 def check_options(options: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from training.config import CenterNetConfig, DetectorTask, TrainingConfig, from_
 
 FORMAT = "basalt-checkpoint"
 RESUME_FORMAT = "basalt-resume"
+SLAYER_FORMAT = "basalt-slayer-checkpoint"
 VERSION = 1
 _KEY = "basalt"
 _HEADER_LIMIT = 16 << 20
@@ -86,6 +87,19 @@ class CheckpointInfo:
 def read_info(path: str | Path) -> CheckpointInfo:
     """Read what a checkpoint says about itself, without its weights; raises CheckpointError."""
     return CheckpointInfo.from_json(read_metadata(path, FORMAT), str(path))
+
+
+def format_of(path: str | Path) -> str:
+    """Which kind of checkpoint a file is: the `format` it declares, "" for any other file."""
+    try:
+        with Path(path).open("rb") as stream:
+            head = stream.read(8)
+            length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+            text = stream.read(length) if 2 <= length <= _HEADER_LIMIT else b""
+        declared = json.loads(json.loads(text)["__metadata__"][_KEY])["format"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return str(declared)
 
 
 def read_metadata(path: str | Path, kind: str) -> dict[str, Any]:

@@ -12,12 +12,10 @@ from torch import nn
 
 from netx_export.errors import CheckpointError, ConfigError
 from training.checkpoints.files import library_versions, load_weights, read_tensors, write_tensors
-from training.checkpoints.info import read_metadata
+from training.checkpoints.info import SLAYER_FORMAT, read_metadata
 from training.config import DetectorTask, from_json, to_json
 from training.slayer.networks import BEFORE, EventClassifier, NeuronSettings, SlayerDetector, shaped
 from training.slayer.recordings import CLASSIFIER_TASK, CROP, DETECTOR_TASK
-
-FORMAT = "basalt-slayer-checkpoint"
 
 NETWORKS: dict[str, type[SlayerDetector] | type[EventClassifier]] = {
     "detector": SlayerDetector,
@@ -85,12 +83,12 @@ class SlayerInfo:
 
 def save_slayer(path: str | Path, module: nn.Module, info: SlayerInfo) -> None:
     """Write weights and `info` to `path` in one step."""
-    write_tensors(path, module.state_dict(), FORMAT, info.to_json())
+    write_tensors(path, module.state_dict(), SLAYER_FORMAT, info.to_json())
 
 
 def read_slayer_info(path: str | Path) -> SlayerInfo:
     """What a SLAYER checkpoint says about itself; raises CheckpointError."""
-    values = read_metadata(path, FORMAT)
+    values = read_metadata(path, SLAYER_FORMAT)
     try:
         info = SlayerInfo(
             network=str(values["network"]),
@@ -116,5 +114,5 @@ def load_slayer(path: str | Path) -> tuple[nn.Module, SlayerInfo]:
     info = read_slayer_info(path)
     with torch.random.fork_rng(devices=[]):
         module = info.build()
-    load_weights(module, read_tensors(path, FORMAT), str(path))
+    load_weights(module, read_tensors(path, SLAYER_FORMAT), str(path))
     return module.eval(), info

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from netx_export.errors import NotInstalledError
+from netx_export.slayer.states import reset_states
 
 BEFORE = 1
 """Silent steps before the window."""
@@ -183,6 +184,7 @@ def shaped(module: nn.Module, example: Tensor) -> nn.Module:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         module(example)
+    reset_states(module)
     module.train(was_training)
     return module
 
