@@ -6,6 +6,8 @@ Nothing of `lava_runtime` takes part here, so an error in our own lowering canno
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,24 +15,37 @@ import numpy.typing as npt
 
 from netx_export.graph import (
     Conv,
+    ConvTranspose,
     Delta,
     Dense,
     Graph,
     Input,
+    Kernel,
     Lif,
+    OneToOne,
+    Or,
     Population,
     Projection,
+    Readout,
     Rf,
     RfIz,
     Sigma,
     SigmaDelta,
     Sparse,
+    WeightedSynapse,
     Wire,
+    accumulator_bound,
 )
-from tests.reference import ReferenceRun, interpret
+from tests.reference import ReferenceRun, fan_of, interpret
 from tests.reference.record import is_integrator
 
 Array = npt.NDArray[Any]
+
+
+class NotExpressibleError(Exception):
+    """The graph holds what this plain wiring does not build."""
+
+
 Records = dict[str, dict[str, Array]]
 """Per population: "s" what it sent, and its states "u" and "v", (N,C,H,W)."""
 
@@ -60,8 +75,12 @@ def _order(population: Population) -> Array:
     return whc(np.arange(population.size).reshape(population.shape)).reshape(-1)
 
 
+def _chw_bias(values: Array) -> Array:
+    return values[:, None, None] if values.ndim == 1 else values
+
+
 def _bias(values: Array, shape: tuple[int, int, int]) -> Array:
-    return whc(np.broadcast_to(values[:, None, None] if values.ndim == 1 else values, shape))
+    return whc(np.broadcast_to(_chw_bias(values), shape))
 
 
 def neuron_process(graph: Graph, population: Population) -> Any:
@@ -100,7 +119,10 @@ def neuron_process(graph: Graph, population: Population) -> Any:
                 spike_exp=neuron.spike_exp,
                 state_exp=neuron.state_exp,
             )
-        case Sigma():
+        case Or():
+            return LIF(shape=shape, vth=0, du=4095, dv=4095)
+        case Sigma() | Readout():
+            # A Readout's values are the changes of a Sigma.
             return LavaSigma(shape=shape)
         case Rf() | RfIz():
             return resonator(neuron, shape)
@@ -127,9 +149,20 @@ def resonator(neuron: Rf | RfIz, shape: tuple[int, ...]) -> Any:
     return made
 
 
-def _conv(synapse: Conv, source: Population, message_bits: int) -> Any:
+def _conv(synapse: Conv | OneToOne, source: Population, sliced: tuple[int, int] | None, message_bits: int) -> Any:
     from lava.proc.conv.process import Conv as LavaConv
 
+    channels = source.shape[0]
+    first, last = sliced or (0, channels)
+    if isinstance(synapse, OneToOne):
+        own = synapse.kernel
+        mantissa = np.zeros((last - first, channels, 1, 1), np.int16)
+        mantissa[np.arange(last - first), np.arange(first, last)] = own.mantissa[:, None, None]
+        synapse = Conv(kernel=Kernel(mantissa=mantissa, exponent=own.exponent))
+    elif sliced and synapse.groups == 1:
+        mantissa = np.zeros((len(synapse.kernel.mantissa), channels, *synapse.kernel.mantissa.shape[2:]), np.int16)
+        mantissa[:, first:last] = synapse.kernel.mantissa
+        synapse = replace(synapse, kernel=Kernel(mantissa=mantissa, exponent=synapse.kernel.exponent))
     kernel = synapse.kernel.mantissa.astype(np.int32) << synapse.kernel.exponent
     return LavaConv(
         # Lava convolves, we correlate: taps are flipped and axes become (C_out, W, H, C_in).
@@ -152,19 +185,30 @@ def _matrix(p: Projection, source: Population, target: Population, message_bits:
     from scipy.sparse import csr_matrix
 
     synapse = p.synapse
-    assert isinstance(synapse, Dense | Sparse)
+    assert not isinstance(synapse, Wire)
     weights = np.zeros((target.size, source.size), np.int32)
     delays = np.zeros(weights.shape, int)
+    read = slice(None)
+    if p.src_channels is not None:
+        area = source.shape[1] * source.shape[2]
+        read = slice(p.src_channels[0] * area, p.src_channels[1] * area)
     if p.delays is not None and p.delays.ndim == 3:
-        delays[:] = p.delays.reshape(-1)
-    if isinstance(synapse, Dense):
-        weights[:] = synapse.kernel.mantissa
-        if p.delays is not None and p.delays.ndim == 2:
-            delays[:] = p.delays
-    else:
-        weights[synapse.rows, synapse.columns] = synapse.kernel.mantissa
-        if p.delays is not None and p.delays.ndim == 1:
-            delays[synapse.rows, synapse.columns] = p.delays
+        delays[:, read] = p.delays.reshape(-1)
+    match synapse:
+        case Dense():
+            weights[:, read] = synapse.kernel.mantissa
+            if p.delays is not None and p.delays.ndim == 2:
+                delays[:, read] = p.delays
+        case Sparse():
+            weights[:, read][synapse.rows, synapse.columns] = synapse.kernel.mantissa
+            if p.delays is not None and p.delays.ndim == 1:
+                delays[:, read][synapse.rows, synapse.columns] = p.delays
+        case _:
+            # No pair of neurons has two synapses, so a convolution that does not upsample is a matrix of 8-bit weights.
+            for origin, synapses in enumerate(fan_of(p, source, target)):
+                for reached, weight, _ in synapses:
+                    weights[reached, origin] = weight
+    if not isinstance(synapse, Dense):
         # Lava's DelaySparse knows delays only where there are synapses.
         delays[weights == 0] = 0
     delays[weights != 0] += p.delay
@@ -178,18 +222,22 @@ def _matrix(p: Projection, source: Population, target: Population, message_bits:
     }
     weights = weights * (2 if mixed else 1)
     late = p.delay or p.delays is not None
-    if isinstance(synapse, Sparse):
+    if not isinstance(synapse, Dense):
         if late:
             return DelaySparse(weights=csr_matrix(weights), delays=csr_matrix(delays), **options)
         return LavaSparse(weights=csr_matrix(weights), **options)
     return DelayDense(weights=weights, delays=delays, **options) if late else LavaDense(weights=weights, **options)
 
 
-def run_in_lava(graph: Graph, inputs: Mapping[str, Array], steps: int) -> Records:
-    """Everything that the populations of `graph` sent and held, state by state after each of `steps` steps.
+def looked_at(steps: int, every: int) -> list[int]:
+    """The steps, counted from 0, after which states are read: each `every`-th, and the last."""
+    return sorted({*range(every - 1, steps, every), steps - 1})
 
-    `inputs` are (T,B,C,H,W), samples back to back, then silence; with timing `as_given` give one sample. All of the graph
-    must hang together, because Lava runs only what is connected to the process that is told to run.
+
+def run_in_lava(graph: Graph, inputs: Mapping[str, Array], steps: int, every: int = 1) -> Records:
+    """Everything that the populations of `graph` sent in `steps` steps, and held after those of `looked_at`.
+
+    `inputs` are (T,B,C,H,W), samples back to back, then silence; with timing `as_given` give one sample.
     """
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi2SimCfg
@@ -221,10 +269,8 @@ def run_in_lava(graph: Graph, inputs: Mapping[str, Array], steps: int) -> Record
         match p.synapse:
             case Wire():
                 cells[p.src].s_out.connect(port)
-            case Conv() as synapse:
-                assert p.delay == 0
-                assert p.delays is None
-                conv = _conv(synapse, source, bits)
+            case (Conv() | OneToOne()) as synapse if not p.delay and p.delays is None:
+                conv = _conv(synapse, source, p.src_channels, bits)
                 cells[p.src].s_out.connect(conv.s_in)
                 conv.a_out.connect(port)
             case _:
@@ -233,36 +279,88 @@ def run_in_lava(graph: Graph, inputs: Mapping[str, Array], steps: int) -> Record
                 matrix.a_out.reshape(target.shape[::-1]).connect(port)
 
     found: dict[str, dict[str, list[Array]]] = {
-        name: {state: [] for state in STATES[type(graph.by_id[name].neuron)]} for name in sinks
+        name: {state: [] for state in STATES.get(type(graph.by_id[name].neuron), {})} for name in sinks
     }
-    first = cells[graph.inputs[0].id]
+    # Lava runs only what is connected to the process that is told to run.
+    leaders: list[Any] = []
     try:
-        for _ in range(steps):
-            first.run(condition=RunSteps(num_steps=1), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
+        for before, step in pairwise((-1, *looked_at(steps, every))):
+            for cell in (cells[p.id] for p in graph.inputs):
+                if cell in leaders or cell.runtime is None:
+                    cell.run(condition=RunSteps(num_steps=step - before), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
+                    leaders += [cell] if cell not in leaders else []
             for name, record in found.items():
                 for state, values in record.items():
                     variable = getattr(cells[name], STATES[type(graph.by_id[name].neuron)][state])
                     values.append(whc(variable.get().copy()))
         sent = {name: sink.data.get().transpose(3, 2, 1, 0).astype(np.int64) for name, sink in sinks.items()}
     finally:
-        first.stop()
+        for cell in leaders:
+            cell.stop()
+    for population in graph.populations:
+        if isinstance(population.neuron, Readout):
+            changes = np.diff(sent[population.id], axis=0, prepend=0) + _chw_bias(population.neuron.bias)
+            sent[population.id] = changes.astype(np.int32).astype(np.int64)
     return {name: {"s": sent[name], **{k: np.stack(v) for k, v in record.items()}} for name, record in found.items()}
 
 
-def compare(graph: Graph, inputs: Mapping[str, Array]) -> ReferenceRun:
-    """Hold the interpreter to Lava: every spike or message of the whole run, every state inside the windows."""
+def check_expressible(graph: Graph, reference: ReferenceRun) -> None:
+    """NotExpressibleError for what this wiring cannot build, and where a known oddity of Lava's arithmetic would act.
+
+    See `test_oddities_of_lava`: sums of a Conv beyond 2**31, doubled weights beyond 2**31.
+    """
+    states = (Delta, SigmaDelta, Sigma, Rf, RfIz)
+    if graph.timing == "aligned" and any(isinstance(p.neuron, states) for p in graph.populations):
+        raise NotExpressibleError("Lava resets LIF only")
+    for p in graph.projections:
+        synapse = p.synapse
+        if isinstance(synapse, Wire):
+            if p.src_channels is not None:
+                raise NotExpressibleError("wire of a slice")
+            continue
+        if isinstance(synapse, Conv) and synapse.upsample > 1:
+            raise NotExpressibleError("upsampling")
+        if isinstance(synapse, Conv) and synapse.groups > 1 and p.src_channels is not None:
+            raise NotExpressibleError("groups of a slice")
+        loudest = int(np.abs(reference.raw[p.src]).max())
+        mantissas = _bound_of_mantissas(synapse, loudest)
+        if isinstance(synapse, Dense | Sparse):
+            if mantissas >= 1 << 30:
+                raise NotExpressibleError("doubled sums beyond 32 bits")
+            continue
+        bound = mantissas << synapse.kernel.exponent
+        if bound >= 1 << 31:
+            raise NotExpressibleError("convolution beyond 32 bits")
+        if (isinstance(synapse, ConvTranspose) or p.delay or p.delays is not None) and bound >= 1 << 23:
+            raise NotExpressibleError("wrap of a convolution that Lava has as a matrix only")
+
+
+def _bound_of_mantissas(synapse: WeightedSynapse, loudest: int) -> int:
+    return accumulator_bound(replace(synapse, kernel=Kernel(mantissa=synapse.kernel.mantissa)), loudest)
+
+
+def compare(graph: Graph, inputs: Mapping[str, Array], *, every: int = 1) -> ReferenceRun:
+    """Hold the interpreter to Lava: every spike or message of the whole run, states of each `every`-th step.
+
+    Reading a state out of Lava takes longer than a step. Outside a population's window its states are not compared.
+    """
     reference = interpret(graph, inputs)
     samples = [inputs] if graph.timing == "aligned" else _one_by_one(inputs)
-    runs = [run_in_lava(graph, sample, reference.hardware_steps // len(samples)) for sample in samples]
+    length = reference.hardware_steps // len(samples)
+    runs = [run_in_lava(graph, sample, length, every) for sample in samples]
+    rows = np.concatenate([np.array(looked_at(length, every)) + k * length for k in range(len(runs))])
     for name in runs[0]:
         record = {kind: np.concatenate([run[name][kind] for run in runs]) for kind in runs[0][name]}
         np.testing.assert_array_equal(record["s"], reference.raw[name], err_msg=f"what {name} sent")
-        window = slice(reference.depth[name], reference.depth[name] + reference.samples * reference.steps)
-        for state, mine in (("u", reference.u[name]), ("v", reference.v[name])):
+        start = reference.depth[name]
+        inside = (rows >= start) & (rows < start + reference.samples * reference.steps)
+        for state, mine in (("u", reference.u), ("v", reference.v)):
             if state in record:
-                np.testing.assert_array_equal(record[state][window], mine[window], err_msg=f"{state} of {name}")
+                np.testing.assert_array_equal(
+                    record[state][inside], mine[name][rows[inside]], err_msg=f"{state} of {name}"
+                )
         if is_integrator(graph.by_id[name]):
-            assert np.unique(record["v"]).size > 2, f"{name} holds nothing and proves nothing"
+            assert np.unique(reference.v[name]).size > 2, f"{name} holds nothing and proves nothing"
         else:
             assert record["s"].any(), f"{name} is silent and proves nothing"
     return reference
