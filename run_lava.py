@@ -110,9 +110,7 @@ def run_data_set(options: argparse.Namespace, graph: Graph, task: DetectorTask, 
     seconds = time.perf_counter() - started
     left_out = {**data.unreadable, **finished.failures}
     if not finished.good:
-        raise RecordingError(
-            next(iter(left_out.values()), f"{data.origin}: holds no annotated moment; give boxes or times")
-        )
+        raise RecordingError(nothing_to_show(data, left_out))
     if finished.resumed:
         print(f"{finished.resumed} of {len(finished.jobs)} chunks were finished before")
     scores: dict[str, DetectionScores] = {}
@@ -140,6 +138,14 @@ def run_data_set(options: argparse.Namespace, graph: Graph, task: DetectorTask, 
     if left_out:
         print(f"{len(left_out)} recording{'' if len(left_out) == 1 else 's'} left out; see above.", file=sys.stderr)
     return SOME_FAILED if left_out else 0
+
+
+def nothing_to_show(data: DataSet, left_out: Mapping[str, str]) -> str:
+    """Why a data set gave no result at all."""
+    if not left_out:
+        return f"{data.origin}: holds no annotated moment; give recordings with boxes or times"
+    first = next(iter(left_out.values()))
+    return first if len(left_out) == 1 else f"none of the {len(left_out)} recordings can be read; the first: {first}"
 
 
 def run_in_memory(options: argparse.Namespace, graph: Graph, task: DetectorTask, probes: Probes, out: Path) -> int:

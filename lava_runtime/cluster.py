@@ -5,20 +5,21 @@ The only module that imports dask, and only when a cluster is asked for.
 
 from __future__ import annotations
 
-import importlib
+import asyncio
 import importlib.util
 import logging
 import platform
 import signal
 import tempfile
 import warnings
+from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from lava_runtime.chunks import Chunk, Compute, Done, Failure, Job, Outcome, Pending, Settings, compute_chunk
-from netx_export.errors import BasaltError, NotInstalledError, RunError
+from netx_export.errors import NotInstalledError, RunError
 from netx_export.graph import Graph
 
 CONNECT_S = 5
@@ -41,7 +42,8 @@ def cluster(
     """A Compute on `workers` processes of this machine, or on the cluster whose scheduler has the address `scheduler`.
 
     The graph travels to each worker once. A chunk whose worker dies is computed again on another one; after several deaths
-    (Dask's allowed-failures) it counts as failed. Raises NotInstalledError without dask, RunError for a number or address that leads nowhere.
+    (Dask's allowed-failures), and as many when it runs alone, it counts as failed. Raises NotInstalledError without
+    dask, RunError for a number or address that leads nowhere.
     """
     dask = _dask()
     if (workers is None) == (scheduler is None):
@@ -65,7 +67,9 @@ def _dask() -> Any:
             "Running on a cluster (--workers, --scheduler) needs dask, which is not installed for this Python "
             f"{platform.python_version()}; install it with pip install -e '.[cluster]', or leave the option out."
         )
-    return importlib.import_module("distributed")
+    import distributed
+
+    return distributed
 
 
 def dask_setup(worker: Any) -> None:
@@ -94,7 +98,7 @@ def _local(dask: Any, stack: ExitStack, workers: int) -> Any:
 def _remote(dask: Any, stack: ExitStack, address: str) -> Any:
     try:
         client = dask.Client(address, timeout=CONNECT_S)
-    except (OSError, TimeoutError) as error:
+    except (OSError, asyncio.TimeoutError) as error:
         raise RunError(
             f"No Dask scheduler answers at {address} within {CONNECT_S} s ({type(error).__name__}); start one with "
             "dask scheduler, or give --workers N to compute on this machine."
@@ -104,7 +108,7 @@ def _remote(dask: Any, stack: ExitStack, address: str) -> Any:
     stack.enter_context(client)
     try:
         client.wait_for_workers(1, timeout=WORKERS_S)
-    except TimeoutError:
+    except asyncio.TimeoutError:
         raise RunError(
             f"The Dask scheduler at {address} has had no worker for {WORKERS_S} s; start some with dask worker {address}."
         ) from None
@@ -114,53 +118,70 @@ def _remote(dask: Any, stack: ExitStack, address: str) -> Any:
 def _compute(
     dask: Any, client: Any, graph: Graph, settings: Settings, pending: Pending
 ) -> Generator[Done | None, None, None]:
-    with warnings.catch_warnings():
-        # The graph is sent once, on purpose; Dask advises against arguments of more than 10 MB.
-        warnings.filterwarnings("ignore", message="Sending large graph")
-        # A task that returns the graph, and not scattered data: it is computed anew when every holder has died.
-        shared = client.submit(_same, graph, key=f"basalt-network-{graph.digest}", pure=True)
     waiting: dict[Any, tuple[str, Job]] = {}
     finished: SimpleQueue[Any] = SimpleQueue()
+    suspects: deque[tuple[str, Job]] = deque()
+    shared = _share(client, graph, "")
+
+    def submit(key: str, job: Job, suffix: str) -> None:
+        future = client.submit(compute_chunk, shared, job, settings, key=f"basalt-{key}{suffix}", pure=True)
+        # The same samples may be asked for twice; they are computed once.
+        if future not in waiting:
+            waiting[future] = key, job
+            future.add_done_callback(finished.put)
+
     todo = iter(pending)
-    exhausted = False
+    exhausted = alone = False
     while True:
-        room = max(1, sum(client.nthreads().values())) * (1 + AHEAD) - len(waiting)
-        while room > 0 and not exhausted:
+        room = max(1, sum(client.nthreads().values())) * (1 + AHEAD)
+        while not exhausted and len(waiting) < room:
             following = next(todo, None)
             if following is None:
                 exhausted = True
-                break
-            key, job = following
-            future = client.submit(compute_chunk, shared, job, settings, key=f"basalt-{key}", pure=True)
-            if future in waiting:
-                # The same samples were asked for twice; they are computed once.
-                continue
-            waiting[future] = key, job
-            future.add_done_callback(finished.put)
-            room -= 1
+            else:
+                submit(*following, "")
         if not waiting:
-            return
+            if not suspects:
+                return
+            if not alone:
+                alone, shared = True, _share(client, graph, "-alone")
+            submit(*suspects.popleft(), "-alone")
         try:
             future = finished.get(timeout=PATIENCE_S)
         except Empty:
             yield None
             continue
         key, job = waiting.pop(future)
-        yield job, key, _outcome(dask, future)
+        try:
+            yield job, key, _outcome(future)
+        except dask.KilledWorker as error:
+            # Dask blames all chunks that a dead worker had been given; who is to blame shows when each runs alone.
+            if not alone:
+                suspects.append((key, job))
+            else:
+                yield (
+                    job,
+                    key,
+                    Failure(
+                        reason=f"{job.recording}: {error.allowed_failures + 1} workers died while they computed a chunk of it; "
+                        "one worker may have too little memory, give fewer workers"
+                    ),
+                )
         # Nothing keeps the result on the cluster once it is here.
         future.release()
 
 
-def _outcome(dask: Any, future: Any) -> Outcome:
+def _share(client: Any, graph: Graph, suffix: str) -> Any:
+    """The graph as a future: each worker fetches it once, and when every holder has died it is made anew."""
+    with warnings.catch_warnings():
+        # The graph is sent once, on purpose; Dask advises against arguments of more than 10 MB.
+        warnings.filterwarnings("ignore", message="Sending large graph")
+        return client.submit(_same, graph, key=f"basalt-network-{graph.digest}{suffix}", pure=True)
+
+
+def _outcome(future: Any) -> Outcome:
     try:
         found = future.result()
-    except dask.KilledWorker as error:
-        return Failure(
-            reason=f"{error.allowed_failures + 1} workers died while they computed a chunk of it; one worker may have too "
-            "little memory, give fewer workers"
-        )
-    except BasaltError:
-        raise
     except ModuleNotFoundError as error:
         raise RunError(
             f"A worker cannot import {error.name}; install Basalt on every machine of the cluster."

@@ -35,7 +35,12 @@ LAVA_MODULES = {
     "lava_runtime/loihi_backend.py",
     "training/slayer/networks.py",
 }
+DASK_MODULE = "lava_runtime/cluster.py"
 TORCH_FREE_TRAINING = {
+    "training/event_decoders.py",
+    "training/event_pieces.py",
+    "training/window_jobs.py",
+    "training/window_results.py",
     "training/event_files.py",
     "training/recordings.py",
     "training/windows.py",
@@ -67,7 +72,7 @@ ALLOWED = {
         "lava_runtime.divergence",
     ),
 }
-SPECIAL_MODULES = sorted(TORCH_MODULES | LAVA_MODULES | TORCH_FREE_TRAINING)
+SPECIAL_MODULES = sorted(TORCH_MODULES | LAVA_MODULES | TORCH_FREE_TRAINING | {DASK_MODULE})
 SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -102,13 +107,15 @@ def test_packages_import_only_what_their_room_allows(path: Path) -> None:
             assert allowed, f"{place} imports {module}: no torch in this room"
         if top == "lava":
             assert place in LAVA_MODULES, f"{place} imports {module}: only the Lava modules import lava"
+        if top in ("dask", "distributed"):
+            assert place == DASK_MODULE, f"{place} imports {module}: only the cluster runner imports dask"
 
 
 @pytest.mark.parametrize(
     "modules",
     [
         ("netx_export", "netx_export.netx.reader", "netx_export.netx.writer"),
-        ("lava_runtime", "lava_runtime.fast_backend"),
+        ("lava_runtime", "lava_runtime.fast_backend", "lava_runtime.streaming", "lava_runtime.cluster"),
         ("hw_profiles", "hw_profiles.report"),
         (
             "training.event_files",
@@ -120,6 +127,8 @@ def test_packages_import_only_what_their_room_allows(path: Path) -> None:
             "training.sources",
             "training.coco_files",
             "training.scoring",
+            "training.window_jobs",
+            "training.window_results",
         ),
     ],
     ids=lambda modules: modules[0],
@@ -127,7 +136,7 @@ def test_packages_import_only_what_their_room_allows(path: Path) -> None:
 def test_deployment_needs_neither_torch_nor_lava(modules: tuple[str, ...]) -> None:
     program = (
         f"import sys, {', '.join(modules)}\n"
-        "print([name for name in ('torch', 'torchvision', 'lava') if name in sys.modules])"
+        "print([name for name in ('torch', 'torchvision', 'lava', 'distributed') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -37,7 +37,7 @@ def refused(
     said = capsys.readouterr()
     assert said.out == ""
     lines = [line for line in said.err.replace("\r", "\n").splitlines() if line.strip() and "it/s" not in line]
-    lines = [line for line in lines if not line.startswith("windows:")]
+    lines = [line for line in lines if not line.startswith("windows:") and "window/s" not in line]
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
@@ -81,15 +81,18 @@ def test_export_netx_refuses(
         (["--probe", "nobody"], "Probe on population 'nobody': the network has no such population; it has input"),
         (["--states", "nobody"], "Probe on population 'nobody'"),
         (["--out", "a_file"], "a_file: cannot be a run folder"),
-        (["--data", "nothing"], "nothing: no such file or folder; give a *.dat file or a folder"),
-        (["--data", "folder"], "folder: no *_td.dat in this folder; write recordings there first"),
+        (["--data", "nothing"], "nothing: no such file or folder; give recordings (*.dat, *.raw)"),
+        (["--data", "folder"], "folder: no recording (*_td.dat with boxes, *.dat or *.raw without) in this folder"),
         (["--data", "empty_td.dat"], "empty_td.dat: the file is empty (0 bytes); copy the recording again"),
         (
             ["--data", "good_td.dat", "--checkpoint", str(shipped("tiny"))],
             "--checkpoint scores against boxes, good_td.dat",
         ),
         (["--checkpoint", "a_file"], "a_file: not a checkpoint of Basalt"),
-        (["--data", "a_file"], "a_file: the name ends in ''; event files are named *_td.dat"),
+        (
+            ["--data", "a_file"],
+            "a_file: the name ends in ''; recordings are *.dat (DAT) or *.raw (EVT2, EVT3), rename it",
+        ),
     ],
 )
 def test_run_lava_refuses(
