@@ -10,9 +10,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from lava_runtime.engine import stepwise_kernels as column
+from lava_runtime.engine import stepwise_tables as column
 from lava_runtime.engine.compiled import compiled
 from lava_runtime.engine.spike_lists import SpikeLists
+from lava_runtime.engine.stepwise_kernels import run_jobs
 from lava_runtime.engine.stepwise_plan import StepwiseGroup, StepwisePopulation
 
 Int32s = npt.NDArray[np.int32]
@@ -60,7 +61,7 @@ def run_group(
 
     def piece(first: int, last: int) -> None:
         memory = np.empty(group.memory, np.int32)
-        column.run_jobs(first, last, group.blocks, steps, *active, members, sums, projections, memory)
+        run_jobs(first, last, group.blocks, steps, *active, members, sums, projections, memory)
 
     jobs = samples * group.blocks
     if pool is None:

@@ -15,7 +15,7 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
-from lava_runtime.engine import stepwise_kernels as column
+from lava_runtime.engine import stepwise_tables as column
 from lava_runtime.engine.stepwise_rows import LANES
 from lava_runtime.engine.stepwise_synapses import is_single, singles_of, taps_of
 from netx_export.graph import (
