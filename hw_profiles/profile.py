@@ -25,6 +25,9 @@ CHIPS = Path(__file__).parent / "chips"
 """The folder of the chip files that come with Basalt."""
 
 SCHEMA = CHIPS / "profile.schema.json"
+"""The rule of chip files, which editors can use as well."""
+
+_MAY_BE_NONE = frozenset({"index_bits", "list_header_bits", "conv_header_bits"})
 
 Grade = Literal["H", "M", "L"]
 """H: primary source, two readers or a repository; M: one reader; L: conflicting sources."""
@@ -266,8 +269,9 @@ def _build(path: Path, document: dict[str, Any]) -> HardwareProfile:
 
     def whole(key: str, found: dict[str, Quantity]) -> dict[str, Quantity]:
         for name, entry in found.items():
-            if not (entry.low.is_integer() and entry.high.is_integer() and entry.low >= 1):
-                raise ProfileError(f"{path}: {key}.{name}: is {entry}, it must be a whole number of at least 1.")
+            least = 0 if name in _MAY_BE_NONE else 1
+            if not (entry.low.is_integer() and entry.high.is_integer() and entry.low >= least):
+                raise ProfileError(f"{path}: {key}.{name}: is {entry}, it must be a whole number of at least {least}.")
         return found
 
     facts = {name: section(f"boards.{name}", table) for name, table in document.get("boards", {}).items()}

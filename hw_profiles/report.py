@@ -15,6 +15,7 @@ from hw_profiles.energy import Costing, Estimate, check_profile, price
 from hw_profiles.frames import Frame
 from hw_profiles.latency import StepTime
 from hw_profiles.mapping import Mapping, Utilization
+from hw_profiles.packing import packing_notes
 from hw_profiles.probes import StepCounts
 from hw_profiles.profile import HardwareProfile
 from hw_profiles.reach import reach, whole_box
@@ -195,7 +196,7 @@ def report(
     check_profile(mapping, profile)
     costing = None if trace is None else price(trace, mapping, profile, probed)
     workload = None if trace is None or costing is None else _workload(trace, mapping, costing)
-    assumptions = [*_packing_notes(profile), *(() if costing is None else costing.assumptions)]
+    assumptions = [*packing_notes(profile), *(() if costing is None else costing.assumptions)]
     if costing is not None:
         assumptions += costing.step.assumptions
     if mapping.placement is not None:
@@ -246,22 +247,6 @@ def _calibration(measured: Measurement, costing: Costing, profile: HardwareProfi
         static_pj=None if estimate.static is None else (estimate.static.low, estimate.static.high),
         step_ns=costing.step.total,
     )
-
-
-def _packing_notes(profile: HardwareProfile) -> list[str]:
-    weight = profile.limit("weight_bits")
-    if weight is None:
-        return []
-    conv = profile.packed("conv_synapse_bits") or weight
-    dense = profile.packed("dense_synapse_bits") or weight
-    notes = [
-        f"Synapse memory: {conv} bits per convolution weight, shared within a core, and {dense} bits per dense synapse, "
-        "zeros included, in whole words per list; headers and indices beyond that are unpublished.",
-        "Buffers of delayed currents are counted (delay_slots in cores.csv); no limit for them has been published.",
-    ]
-    if profile.limit("axon_memory") is not None:
-        notes.append("AxonMem is not modelled: how much of it a layer takes is unpublished.")
-    return notes
 
 
 # -- static --------------------------------------------------------------------------------------------------------
