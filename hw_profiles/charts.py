@@ -18,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from hw_profiles.comparison import Group
 from hw_profiles.frames import Box, Frame
 from hw_profiles.latency import StepSeries
 from hw_profiles.palette import (
@@ -36,7 +37,7 @@ from hw_profiles.report import Report
 
 TRUTH_COLOUR, DETECTION_COLOUR = "#ffffff", "#ffd23f"
 
-_LABELS, _VALUES, _WIDTH, _ROW = 172, 116, 640, 23
+_LABELS, _VALUES, _WIDTH, _ROW = 150, 104, 560, 23
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ def bars(rows: Sequence[Bar], what: str, *, width: float = _WIDTH) -> str:
     for index, row in enumerate(rows):
         y, x = index * _ROW + 4, float(_LABELS)
         content.append(
-            f'<text class="name" x="{_LABELS - 8}" y="{y + 13}">{label(row.name, 25)}<title>{escape(row.name)}</title></text>'
+            f'<text class="name" x="{_LABELS - 8}" y="{y + 13}">{label(row.name, 22)}<title>{escape(row.name)}</title></text>'
         )
         for value, colour, title in row.parts:
             wide = value / most * room
@@ -114,6 +115,21 @@ def energy_by_layer(report: Report) -> str:
     return bars(rows, "Bars: energy per inference of each layer, by operation")
 
 
+def energy_of_columns(group: Group) -> str:
+    """Bars of energy per inference of the runs of one estimator; empty where none has a price."""
+    rows = [
+        Bar(
+            name=column.name,
+            parts=((column.energy[1], ACCENT, column.name),),
+            text=format_energy(*column.energy),
+            low=column.energy[0] if column.energy[0] != column.energy[1] else None,
+        )
+        for column in group.columns
+        if column.energy is not None
+    ]
+    return bars(rows, f"Bars: energy per inference by {group.estimator}", width=1000) if rows else ""
+
+
 # -- rasters -------------------------------------------------------------------------------------------------------
 
 
@@ -126,7 +142,7 @@ def raster(report: Report, most_steps: int = 400) -> str:
     colours = sequence_colours(list(shown))
     count = min(steps.count, most_steps)
     width, left = 1100.0, 150.0
-    column, line, gap = (width - left - 6) / max(count, 1), 4.0, 9.0
+    column, line, gap = (width - left - 6) / max(count, 1), 3.6, 8.0
     content: list[str] = []
     y = 4.0
     for name, spikes in shown.items():
@@ -150,7 +166,7 @@ def raster(report: Report, most_steps: int = 400) -> str:
         f'<rect class="cursor" x="{left}" y="0" width="{number(column)}" height="{number(y - gap)}" data-left="{left}" data-step="{number(column)}" visibility="hidden"/>'
     )
     content += _step_axis(count, left, column, y + 6)
-    what = f"Raster: spikes of up to 24 neurons of each population in {count} steps"
+    what = f"Raster: spikes of a few neurons of each population in {count} steps"
     return svg(width, y + 26, what, content, kind="chart raster")
 
 
@@ -182,7 +198,8 @@ def step_times(series: StepSeries, barrier: float, steps: int, most_steps: int =
     for tick in nice_ticks(most):
         y = tall + 6 - tick / most * tall
         content.append(f'<path class="grid" d="M{left} {number(y)}H{width - 6}"/>')
-        content.append(f'<text class="name" x="{left - 8}" y="{number(y + 4)}">{format_time(tick)}</text>')
+        if tick:
+            content.append(f'<text class="name" x="{left - 8}" y="{number(y + 4)}">{format_time(tick)}</text>')
     for step in range(count):
         x = left + step * column
         waits = series.binding[step] + (f", {series.place[step]}" if series.place[step] else "")

@@ -118,16 +118,22 @@ def _rows(columns: Sequence[Column]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     def pair(found: Range | None, form: Callable[[float, float], str], without: str) -> str:
         return without if found is None else form(*found)
 
-    rows = [
-        row("energy per inference", lambda c: pair(c.energy, format_energy, "no published price")),
-        row("static energy per inference", lambda c: pair(c.static, format_energy, "not given")),
-        row("time per inference", lambda c: pair(c.sample, format_time, "not given")),
-        row("time of a step", lambda c: pair(c.step, format_time, "not given")),
-        row("cores, chips", lambda c: "no chip" if c.cores is None else f"{c.cores}, {c.chips}"),
-        row("spikes per inference", lambda c: "no run" if c.spikes is None else format_count(c.spikes)),
-        row("spikes per neuron and step", lambda c: "no run" if c.rate is None else f"{100 * c.rate:.3g} %"),
-        row("synaptic operations per inference", lambda c: "no run" if c.syn_ops is None else format_count(c.syn_ops)),
-    ]
+    def figure(found: float | None, factor: float = 1.0, unit: str = "") -> str:
+        return "no run" if found is None else f"{format_count(factor * found)}{unit}"
+
+    # What no column has is no row.
+    rows = [row("energy", lambda c: pair(c.energy, format_energy, "no price"))]
+    if any(c.static is not None for c in columns):
+        rows.append(row("static", lambda c: pair(c.static, format_energy, "no price")))
+    if any(c.sample is not None for c in columns):
+        rows.append(row("time", lambda c: pair(c.sample, format_time, "no price")))
+        rows.append(row("of a step", lambda c: pair(c.step, format_time, "no price")))
+    if any(c.cores is not None for c in columns):
+        rows.append(row("cores", lambda c: "none" if c.cores is None else str(c.cores)))
+        rows.append(row("chips", lambda c: "none" if c.chips is None else str(c.chips)))
+    rows.append(row("spikes", lambda c: figure(c.spikes)))
+    rows.append(row("rate", lambda c: figure(c.rate, 100, " %")))
+    rows.append(row("syn_ops", lambda c: figure(c.syn_ops)))
     for name in dict.fromkeys(name for column in columns for name in column.scores):
         rows.append(row(name, lambda c, name=name: f"{c.scores[name]:.3f}" if name in c.scores else "-"))  # type: ignore[misc]
     return tuple(rows)

@@ -143,7 +143,7 @@ def mesh(report: Report, *, by_layer: bool) -> str:
         )
     what = "layers on cores" if by_layer else f"{load_name} of each core, {len(used)} tiles in use"
     width, height = sheet.size
-    extra = f' style="max-width:{min(760, 2 * width)}px"'
+    extra = f' style="max-width:{min(1000, 2 * width) if not by_layer else min(760, 2 * width)}px"'
     return svg(width, height, what, content, kind="mesh", extra=extra)
 
 

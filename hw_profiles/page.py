@@ -154,6 +154,22 @@ def render_page(reports: Sequence[Report]) -> str:
     )
 
 
+def render_comparison(named: Sequence[tuple[str, Report]]) -> str:
+    """The page of several runs side by side, each with its name: one section for each estimator."""
+    groups = compare_reports(named)
+    return (
+        environment()
+        .get_template("compare.html.j2")
+        .render(
+            names=list(dict.fromkeys(name for name, _ in named)),
+            notes=[line for line, _ in _shared([(name, report.notes) for name, report in named])],
+            groups=groups,
+            pictures=[charts.energy_of_columns(group) for group in groups],
+            sources=[line for line, _ in _shared([(name, report.sources) for name, report in named])],
+        )
+    )
+
+
 def _shared(lists: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[str, tuple[str, ...]]]:
     """Each line once, with the profiles it belongs to."""
     found: dict[str, list[str]] = {}

@@ -28,7 +28,7 @@ Counts = npt.NDArray[np.int64]
 _BLOCK = 1 << 24
 """Raster values counted at once."""
 
-_SHOWN = 24
+_SHOWN = 12
 """Neurons of each population in the raster picture."""
 
 

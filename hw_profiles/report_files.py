@@ -65,6 +65,16 @@ def from_json(text: str) -> tuple[Report, ...]:
         raise ProfileError(f"This is no report.json of this version ({error}); write it again.") from None
 
 
+def read_report(path: str | os.PathLike[str]) -> tuple[Report, ...]:
+    """The reports of a report.json; ProfileError names a file that is none."""
+    try:
+        return from_json(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path}: cannot be read ({error}); give a report.json.") from None
+    except ProfileError as error:
+        raise ProfileError(f"{path}: {error}") from None
+
+
 def _encode(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {

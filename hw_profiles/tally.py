@@ -15,7 +15,7 @@ from hw_profiles.links import LinkTally
 from hw_profiles.mapping import Mapping
 from hw_profiles.reach import Box, Reach, intersect, reach
 from hw_profiles.registers import reaches_by_source
-from hw_profiles.slices import Slice
+from hw_profiles.slices import Slice, box_bounds
 from netx_export.graph import Dense, Graph, Input, Sparse, is_spiking
 
 Counts = npt.NDArray[np.int64]
@@ -59,6 +59,8 @@ class Wiring:
     messages: dict[str, list[_Messages]]
     own: dict[str, list[int]]
     """Numbers of each population's slices."""
+    edges: dict[str, Counts]
+    """Boxes of those slices as rows (c0, c1, y0, y1, x0, x1)."""
 
     @classmethod
     def of(cls, mapping: Mapping) -> Wiring:
@@ -69,11 +71,22 @@ class Wiring:
             operations={p.id: [] for p in graph.populations},
             messages={p.id: [] for p in graph.populations},
             own={p.id: [] for p in graph.populations},
+            edges={},
         )
         for number, entry in enumerate(mapping.slices):
             made.own[entry.population].append(number)
             made._add(graph, number, entry)
+        for name, numbers in made.own.items():
+            made.edges[name] = box_bounds([mapping.slices[number].box for number in numbers])
         return made
+
+    def overlapping(self, source: str, box: Box) -> list[int]:
+        """Numbers of the slices of `source` that share neurons with `box`."""
+        edges = self.edges[source]
+        inside = np.ones(len(edges), bool)
+        for axis, (start, stop) in enumerate(box):
+            inside &= (edges[:, 2 * axis] < stop) & (edges[:, 2 * axis + 1] > start)
+        return [self.own[source][index] for index in np.flatnonzero(inside)]
 
     def _add(self, graph: Graph, number: int, entry: Slice) -> None:
         target = graph.by_id[entry.population]
@@ -211,7 +224,7 @@ class Tally:
         mapping = self.wiring.mapping
         senders: list[int] = []
         sent: list[Counts] = []
-        for number in self.wiring.own[source]:
+        for number in self.wiring.overlapping(source, reached.bounds):
             box = intersect(mapping.slices[number].box, reached.bounds)
             if box is not None:
                 senders.append(number)

@@ -1,4 +1,4 @@
-"""Reports and fit checks in the terminal: summary, the vendor's table of registers, energy by operation."""
+"""Reports in the terminal: summary, the vendor's table of registers, energy by operation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hw_profiles.mapping import FitCheck, LayerFit
+from hw_profiles.calibration import Calibration
+from hw_profiles.comparison import Group
 from hw_profiles.quantities import format_count, format_energy, format_time
 from hw_profiles.report import LayerStatic, Report
 
@@ -24,7 +25,7 @@ COLUMNS = (
 """The vendor's columns and the register each shows; chips that count output edges show them under AxonMap."""
 
 
-def register_shares(layer: LayerStatic | LayerFit) -> dict[str, float | None]:
+def register_shares(layer: LayerStatic) -> dict[str, float | None]:
     """Share of the fullest core's registers by the vendor's column names, `Total` the fullest; None where unknown."""
     shares: dict[str, float | None] = {}
     for column, resource in COLUMNS:
@@ -58,6 +59,9 @@ def headline(report: Report) -> tuple[tuple[str, str], ...]:
         rows.append(("step time", format_time(*workload.step.total)))
     if workload.step.sample is not None:
         rows.append(("time / inference", format_time(*workload.step.sample)))
+    if workload.step.bound_by and workload.step.series is not None:
+        waits = ", ".join(f"{name} {steps}" for name, steps in workload.step.bound_by.items())
+        rows.append(("steps wait for", waits))
     return tuple(rows)
 
 
@@ -92,23 +96,51 @@ def print_report(report: Report, console: Console | None = None) -> None:
         for table in _energy_tables(report):
             console.print()
             console.print(table)
+    if report.calibration is not None:
+        console.print()
+        console.print(_calibration_table(report.calibration))
+        for line in (*report.calibration.flags, *report.calibration.notes):
+            console.print(line, style="yellow", markup=False, highlight=False)
+    for title, lines in (("Assumptions", report.assumptions), ("Sources", report.sources)):
+        console.print(f"\n[bold]{title}[/bold]")
+        for line in lines:
+            console.print(f"- {line}", markup=False, highlight=False)
 
 
-def print_check(found: FitCheck, console: Console | None = None) -> None:
-    """Print whether a network fits, what each layer takes, what binds, and what to change."""
+def _calibration_table(calibration: Calibration) -> Table:
+    table = _table(f"Against a measurement: {escape(calibration.title)}")
+    for name in ("", "measured", "estimate", "error"):
+        table.add_column(name, justify="right" if name else "left")
+    for line in calibration.lines:
+        measured = f"{line.measured:.4g} {line.unit}" + (" (flagged)" if line.flagged else "")
+        estimate = "no price" if line.estimate is None else f"{_pair(line.estimate, '.4g')} {line.unit}"
+        error = "-" if line.error is None else f"{_pair((100 * line.error[0], 100 * line.error[1]), '+.0f')} %"
+        table.add_row(line.quantity, measured, estimate, error)
+    return table
+
+
+def _pair(values: tuple[float, float], form: str) -> str:
+    low, high = (format(value, form) for value in values)
+    return low if low == high else f"{low} to {high}"
+
+
+def print_comparison(groups: Sequence[Group], console: Console | None = None) -> None:
+    """Print one table for each estimator, a column for each run."""
     console = console or Console()
-    board = f" on {found.board}" if found.board else ""
-    console.print(f"\n[bold]{escape(found.profile + board)}: {'fits' if found.fits else 'does not fit'}[/bold]")
-    if found.cores[1] is None:
-        console.print("an estimator without cores: nothing to fit")
-    else:
-        console.print(f"cores {found.cores[0]} of {found.cores[1]}, chips {found.chips[0]} of {found.chips[1]}\n")
-        console.print(_register_table(found.layers, found.cores[0], console.width))
-    for problem in found.problems:
-        console.print(problem, style="red", markup=False, highlight=False)
+    for group in groups:
+        console.print()
+        table = _table(escape(group.estimator))
+        table.add_column("one inference", no_wrap=True)
+        for column in group.columns:
+            table.add_column(escape(column.name), justify="right")
+        for label, texts in group.rows:
+            table.add_row(label, *map(escape, texts))
+        console.print(table)
+        if len(groups) > 1:
+            console.print(group.reason, markup=False, highlight=False, style="dim")
 
 
-def _register_table(layers: Sequence[LayerStatic | LayerFit], cores: int, width: int) -> Table:
+def _register_table(layers: Sequence[LayerStatic], cores: int, width: int) -> Table:
     names = [column for column, _ in COLUMNS]
     table = _table("Fullest core of each layer, share of its limit")
     table.add_column("layer", no_wrap=True)
