@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lava_runtime.lowering.lower import lower_compact, lower_portable
+from lava_runtime.lowering.lower import check_messages, lower_compact, lower_portable
 from lava_runtime.simulation.lava_import import import_lava
 from lava_runtime.simulation.run_record import RunRecord
 from lava_runtime.simulation.sample_runs import run_samples
@@ -67,4 +67,6 @@ class Backend:
                     progress=progress,
                     what=f"sim ({self._models})",
                 )
+            if not compiled:
+                check_messages(graph, record.largest_messages())
             return record.trace(backend="sim", meta={"models": self._models})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lava_runtime.lowering.lower import lower_portable
+from lava_runtime.lowering.lower import check_messages, lower_portable
 from lava_runtime.simulation.lava_import import import_lava
 from lava_runtime.simulation.run_record import RunRecord
 from lava_runtime.simulation.sample_runs import run_samples
@@ -106,6 +106,7 @@ class Backend:
                 progress=progress,
                 what="loihi2",
             )
+            check_messages(graph, record.largest_messages())
             measured = read_profilers(profilers, steps_per_sample=record.schedule.steps)
             return record.trace(backend="loihi2", meta={"loihi2": json.dumps(measured, sort_keys=True)})
 

@@ -7,6 +7,9 @@ time_step is s + 1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,6 +31,7 @@ from lava_runtime.lowering.branches import branch_of
 from lava_runtime.lowering.delay_line import DelayLine, or_block
 from lava_runtime.lowering.synapse_blocks import (
     SynapseBlock,
+    check_sums,
     frame_shape,
     holds_delay,
     plain_synapse,
@@ -115,6 +119,16 @@ def lower_compact(graph: Graph, *, steps: int) -> Lowered:
     return wiring.lowered()
 
 
+def check_messages(graph: Graph, largest: Mapping[str, int]) -> None:
+    """RunError where a portable run may have left the range that Lava's processes compute in, by the `largest` messages.
+
+    `largest` holds the magnitude by population, of the sigma-delta neurons; nothing bounds these before a run.
+    """
+    for projection in graph.projections:
+        if projection.src in largest:
+            check_sums(projection, graph.by_id[projection.src], largest[projection.src])
+
+
 def message_bits(graph: Graph, projection: Projection) -> int:
     """Width of the graded messages that travel on `projection`; 0 for spikes."""
     match graph.by_id[projection.src].neuron:
@@ -184,23 +198,21 @@ class _Wiring:
 
     def wire(self, projection: Projection) -> None:
         """Connect an input straight to neurons; a channel slice is a source of its own."""
-        name = self.speaker[projection.src]
-        source = self._graph.by_id[projection.src]
-        if projection.src_channels is not None and projection.src_channels != (0, source.shape[0]):
+        source = self.blocks[self.speaker[projection.src]]
+        if not isinstance(source, SourceBlock):
+            raise RunError(f"Projection {projection.label} is a Wire, but its source is no input.")
+        channels = self._graph.by_id[projection.src].shape[0]
+        if projection.src_channels is not None and projection.src_channels != (0, channels):
             first, last = projection.src_channels
-            whole = self.blocks[name]
-            if isinstance(whole, SourceBlock):
-                name = f"{name} {first}:{last}"
-                shape: FrameShape = (*whole.shape[:2], last - first)
-                self.blocks[name] = SourceBlock(
-                    name=name,
-                    population=projection.src,
-                    shape=shape,
-                    message_bits=whole.message_bits,
-                    channels=(first, last),
-                )
-        target = self.speaker[projection.dst]
-        self.connections.append(Connection(src=name, dst=target, port=_port(projection)))
+            shape: FrameShape = (*source.shape[:2], last - first)
+            source = replace(source, name=f"{source.name} {first}:{last}", shape=shape, channels=(first, last))
+        made = Connection(src=source.name, dst=self.speaker[projection.dst], port=_port(projection))
+        while made in self.connections:
+            # Lava connects two ports once only.
+            source = replace(source, name=f"{source.name} again")
+            made = replace(made, src=source.name)
+        self.blocks[source.name] = source
+        self.connections.append(made)
 
     def synapse(self, synapse: SynapseBlock, source: str, projection: Projection) -> None:
         """Put `synapse` between block `source` and the target's neurons, reshaping where it is flat."""

@@ -50,31 +50,26 @@ def portable_synapses(
     """The processes of `lava.proc` whose currents add up to `projection`, all reading the whole source population.
 
     The projection's `delay` is part of the synapses only where `holds_delay` says so. Messages of sigma-delta neurons
-    have no bound that could be proved; their sums are taken to stay within 31 bits, as NetX itself takes them.
+    have no bound that could be proved beforehand; call `check_sums` with the largest one that was sent.
     Raises RunError where Lava's processes cannot compute the projection exactly.
     """
     synapse = projection.synapse
+    if not isinstance(source.neuron, GRADED):
+        check_sums(projection, source, message_limit(source.neuron))
     match synapse:
         case Dense() | Sparse():
             return _matrix_blocks(projection, synapse, source, target, name, bits)
         case Wire():
             return []
         case ConvTranspose():
-            _check_unwrapped(projection, source, "a transposed convolution")
             return _tap_blocks(projection, source, target, name, bits)
         case OneToOne():
             conv = one_to_one_conv(synapse)
         case Conv():
             conv = synapse
-    bound = accumulator_bound(conv, message_limit(source.neuron))
-    if bound >= SUM_LIMIT and not isinstance(source.neuron, GRADED):
-        raise RunError(
-            f"Projection {projection.label}: a sum of graded messages can reach {bound}, the limit of Lava's Conv is "
-            f"{SUM_LIMIT - 1}; lower the input's message_bits or the weight exponent, or use models='compiled'."
-        )
-    if projection.delays is not None or holds_delay(projection, source):
-        _check_unwrapped(projection, source, "a convolution with delays per axon, or of graded messages that wait,")
+    if _waits_inside(projection, source):
         return _tap_blocks(projection, source, target, name, bits)
+    bound = accumulator_bound(conv, message_limit(source.neuron))
     if conv.upsample > 1 or (not fits_conv(conv) and bound < fixedpoint.STATE_LIMIT):
         return _tap_blocks(projection, source, target, name, bits)
     if projection.src_channels is not None:
@@ -121,14 +116,37 @@ def fits_conv(conv: Conv) -> bool:
     return max(fields) <= CONV_FIELD_MAX
 
 
-def _check_unwrapped(projection: Projection, source: Population, what: str) -> None:
-    """Lava's Sparse does not wrap at 24 bits, so what must wrap cannot be one."""
-    bound = accumulator_bound(projection.synapse, message_limit(source.neuron))
-    if bound >= fixedpoint.STATE_LIMIT:
+def _waits_inside(projection: Projection, source: Population) -> bool:
+    """True for a convolution whose messages wait on their axons or synapses, which Lava's Conv cannot hold."""
+    return projection.delays is not None or holds_delay(projection, source)
+
+
+def check_sums(projection: Projection, source: Population, message_max: int) -> None:
+    """RunError where messages of up to `message_max` could make sums that Lava's processes do not compute as the graph does.
+
+    Lava's Conv sums in float64 and casts to 32 bits; Dense and Sparse double their weights, which takes one bit more;
+    what is made of Sparse in place of a convolution does not wrap at 24 bits.
+    """
+    synapse = projection.synapse
+    if isinstance(synapse, Wire):
+        return
+    bound, limit = accumulator_bound(synapse, message_max), SUM_LIMIT
+    if isinstance(synapse, Dense | Sparse):
+        what = f"Lava's {type(synapse).__name__}, which doubles it"
+        bound = 2 * accumulator_bound(Dense(kernel=_unscaled(synapse)), message_max)
+        if synapse.kernel.exponent > 0:
+            return
+    elif isinstance(synapse, ConvTranspose) or _waits_inside(projection, source):
+        what, limit = (
+            "Lava's Sparse, which this convolution must be made of and which does not wrap",
+            fixedpoint.STATE_LIMIT,
+        )
+    else:
+        what = "Lava's Conv"
+    if bound >= limit:
         raise RunError(
-            f"Projection {projection.label}: {what} is made of Lava's Sparse, whose sum does not wrap at 24 bits, but it can "
-            f"reach {bound}, the limit is {fixedpoint.STATE_LIMIT - 1}; lower message_bits or the weight exponent, or use "
-            "models='compiled'."
+            f"Projection {projection.label}: a sum of graded messages of up to {message_max} can reach {bound}, the limit of "
+            f"{what} is {limit - 1}; lower the input's message_bits or the weight exponent, or use models='compiled'."
         )
 
 
@@ -148,13 +166,6 @@ def _matrix_blocks(
     projection: Projection, synapse: Dense | Sparse, source: Population, target: Population, name: str, bits: int
 ) -> list[SynapseBlock]:
     exponent = synapse.kernel.exponent
-    # The doubled weights need one bit more than the sum itself, which the right shift cannot bring back.
-    bound = 2 * accumulator_bound(Dense(kernel=_unscaled(synapse)), message_limit(source.neuron))
-    if exponent < 1 and bound >= SUM_LIMIT and not isinstance(source.neuron, GRADED):
-        raise RunError(
-            f"Projection {projection.label}: the doubled sum of graded messages can reach {bound}, the limit of Lava's "
-            f"{type(synapse).__name__} is {SUM_LIMIT - 1}; lower the input's message_bits, or use models='compiled'."
-        )
     if isinstance(synapse, Sparse):
         return [_sparse_block(projection, synapse, source, target, name, bits)]
     start, stop = projection.src_channels or (0, source.shape[0])

@@ -62,6 +62,7 @@ class Recorder:
         self._stop = ledger.start + ledger.samples * ledger.steps
         self._samples = np.zeros(ledger.samples, np.int64)
         self._outside = np.zeros(2, np.int64)
+        self._largest = 0
         self._maps: dict[str, npt.NDArray[Any]] = {}
         self.counts = np.zeros(ledger.shape, np.int32)
         """Messages per neuron inside the windows."""
@@ -84,6 +85,8 @@ class Recorder:
     def messages(self, step: int, sent: FrameArray) -> None:
         """Count the non-zero messages of `step`; they go into the raster where one is kept."""
         fired = int(np.count_nonzero(sent))
+        if self._ledger.graded and fired:
+            self._largest = max(self._largest, int(sent.max()), -int(sent.min()))
         if self.in_window(step):
             self._samples[(step - self._ledger.start) // self._ledger.steps] += fired
             if fired:
@@ -109,7 +112,9 @@ class Recorder:
         if ledger.progress is not None:
             ledger.progress.value = step + 1
         if step + 1 == ledger.total_steps:
-            counters = np.concatenate([self._outside, self._samples, self.counts.reshape(-1).astype(np.int64)])
+            counters = np.concatenate(
+                [[self._largest], self._outside, self._samples, self.counts.reshape(-1).astype(np.int64)]
+            )
             np.save(ledger.path("counters"), counters)
 
     def _write(self, kind: str, step: int, values: FrameArray) -> None:
@@ -119,8 +124,12 @@ class Recorder:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Counters:
-    """Spikes of one population: per neuron (C,H,W) and per sample (B,) inside the windows, before and after them."""
+    """Messages of one population: per neuron (C,H,W) and per sample (B,) inside the windows, before and after them.
 
+    `largest` is the magnitude of the largest graded message.
+    """
+
+    largest: int
     warm_up: int
     drain: int
     sample_spikes: npt.NDArray[np.int64]
@@ -131,10 +140,11 @@ def read_counters(ledger: Ledger) -> Counters:
     """The counters that a process wrote at the end of the run."""
     found = np.load(ledger.path("counters"))
     return Counters(
-        warm_up=int(found[0]),
-        drain=int(found[1]),
-        sample_spikes=found[2 : 2 + ledger.samples].copy(),
-        spike_counts=np.ascontiguousarray(found[2 + ledger.samples :].reshape(ledger.shape).transpose(2, 1, 0)),
+        largest=int(found[0]),
+        warm_up=int(found[1]),
+        drain=int(found[2]),
+        sample_spikes=found[3 : 3 + ledger.samples].copy(),
+        spike_counts=np.ascontiguousarray(found[3 + ledger.samples :].reshape(ledger.shape).transpose(2, 1, 0)),
     )
 
 

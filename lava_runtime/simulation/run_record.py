@@ -76,6 +76,10 @@ class RunRecord:
             meta=meta,
         )
 
+    def largest_messages(self) -> dict[str, int]:
+        """Magnitude of the largest message that each sigma-delta population sent, of a finished run."""
+        return {name: read_counters(ledger).largest for name, ledger in self.ledgers.items() if ledger.graded}
+
     def _has_states(self, name: str) -> bool:
         return has_states(self._graph.by_id[name].neuron)
 
@@ -84,6 +88,7 @@ class RunRecord:
             return read_counters(self.ledgers[population.id])
         sent = self._inputs[population.id] != 0
         return Counters(
+            largest=0,
             warm_up=0,
             drain=0,
             sample_spikes=sent.sum(axis=(0, 2, 3, 4), dtype=np.int64),

@@ -9,6 +9,7 @@ import pytest
 
 from lava_runtime import Probes, run
 from lava_runtime.lowering.blocks import (
+    Connection,
     ConvBlock,
     CurrentBlock,
     DelayBlock,
@@ -20,13 +21,31 @@ from lava_runtime.lowering.blocks import (
     SourceBlock,
     SparseBlock,
 )
-from lava_runtime.lowering.lower import lower_compact, lower_portable
+from lava_runtime.lowering.lower import check_messages, lower_compact, lower_portable
 from lava_runtime.lowering.taps import AxisTaps, axis_taps, conv_reads, frame_conv_of, transposed_reads
 from lava_runtime.simulation.messages import MessageList
 from lava_runtime.simulation.synapse_sums import ConvSum
 from netx_export.errors import RunError
-from netx_export.graph import Conv, Dense, Graph, Input, Kernel, Lif, OneToOne, Or, Population, Projection, Readout
+from netx_export.graph import (
+    Conv,
+    ConvTranspose,
+    Delta,
+    Dense,
+    Graph,
+    Input,
+    Kernel,
+    Lif,
+    OneToOne,
+    Or,
+    Population,
+    Projection,
+    Readout,
+    Rf,
+    Sigma,
+    Wire,
+)
 from tests.unit.lava_runtime.block_steps import step_blocks
+from tests.unit.lava_runtime.foreign_networks import delayed
 from tests.unit.lava_runtime.lava_networks import graded, kernel, many_features, spikes
 
 LOWERINGS = (lower_portable, lower_compact)
@@ -178,7 +197,10 @@ def test_lowest_bit_of_a_dense_weight_survives() -> None:
 def test_a_graded_sum_beyond_32_bits_is_refused_by_portable() -> None:
     heavy = Kernel(mantissa=np.full((1, 16, 1, 1), 127, np.int16), exponent=7)
     graph = _one_projection(Conv(kernel=heavy), (16, 1, 1), (1, 1, 1), bits=16)
-    with pytest.raises(RunError, match=r"Projection in -> out: a sum of graded messages can reach \d+, the limit"):
+    with pytest.raises(
+        RunError,
+        match=r"Projection in -> out: a sum of graded messages of up to 32768 can reach \d+, the limit of Lava's Conv is",
+    ):
         lower_portable(graph, steps=2)
     lower_compact(graph, steps=2)
 
@@ -188,6 +210,92 @@ def test_a_kernel_that_must_wrap_and_is_too_wide_is_refused_by_portable() -> Non
     graph = _one_projection(Conv(kernel=heavy), (8, 1, 140), (1, 1, 11))
     with pytest.raises(RunError, match=r"Projection in -> out: kernel size is 130, the limit of Lava's Conv is 127;"):
         lower_portable(graph, steps=2)
+
+
+def test_what_takes_the_place_of_a_convolution_does_not_wrap() -> None:
+    rng = np.random.default_rng(1)
+    transposed = ConvTranspose(kernel=kernel(rng, 2, 1, 2, 2, exponent=4), stride=(2, 2))
+    graph = _one_projection(transposed, (2, 3, 3), (1, 6, 6), bits=14)
+    with pytest.raises(
+        RunError, match=r"up to 8192 can reach \d+, the limit of Lava's Sparse, which this convolution must be made of"
+    ):
+        lower_portable(graph, steps=2)
+    lower_compact(graph, steps=2)
+
+
+def test_doubled_weights_need_one_bit_more() -> None:
+    dense = Dense(kernel=Kernel(mantissa=np.full((1, 8), 127, np.int16)))
+    graph = _one_projection(dense, (8, 1, 1), (1, 1, 1), bits=21)
+    lower_portable(graph, steps=2)
+    graph = _one_projection(dense, (8, 1, 1), (1, 1, 1), bits=22)
+    with pytest.raises(
+        RunError, match=r"of up to 2097152 can reach 4261412864, the limit of Lava's Dense, which doubles"
+    ):
+        lower_portable(graph, steps=2)
+
+
+def _encoder(synapse, shape=(3, 1, 1), **options) -> Graph:
+    """An input, a Delta, and `synapse` into a Sigma."""
+    return Graph(
+        populations=(
+            Population(id="in", shape=(2, 2, 2), neuron=Input(message_bits=8)),
+            Population(id="d", shape=(2, 2, 2), neuron=Delta(vth=2)),
+            Population(id="out", shape=shape, neuron=Sigma()),
+        ),
+        projections=(
+            Projection(src="in", dst="d", synapse=Wire()),
+            Projection(src="d", dst="out", synapse=synapse, **options),
+        ),
+        timing="as_given",
+        messages="graded",
+    )
+
+
+def test_sums_of_sigma_delta_messages_are_checked_when_the_messages_are_known() -> None:
+    rng = np.random.default_rng(2)
+    graph = _encoder(ConvTranspose(kernel=kernel(rng, 2, 3, 2, 2), stride=(2, 2)), (3, 4, 4))
+    lower_portable(graph, steps=4)
+    check_messages(graph, {"d": 900})
+    with pytest.raises(RunError, match=r"Projection d -> out: a sum of graded messages of up to 90000 can reach \d+"):
+        check_messages(graph, {"d": 90000})
+
+
+def test_graded_messages_wait_in_synapses() -> None:
+    rng = np.random.default_rng(3)
+    dense = Dense(kernel=kernel(rng, 3, 8))
+    (block,) = [
+        b for b in lower_portable(_encoder(dense, delay=5), steps=4).blocks.values() if isinstance(b, DenseBlock)
+    ]
+    assert block.delays is not None
+    assert block.delays.tolist() == [[5] * 8] * 3
+    delays = rng.integers(0, 40, (3, 8)).astype(np.int32)
+    with pytest.raises(
+        RunError, match=r"graded messages wait 7\d steps, the limit of a synapse is 62, and relay neurons"
+    ):
+        lower_portable(_encoder(dense, delay=39, delays=delays), steps=4)
+
+
+def test_an_aligned_population_that_lava_cannot_reset_is_refused_by_portable() -> None:
+    graph = Graph(
+        populations=(
+            Population(id="in", shape=(2, 1, 1), neuron=Input()),
+            Population(id="rf", shape=(2, 1, 1), neuron=Rf(sin=100, cos=4000, vth_mant=3)),
+        ),
+        projections=(
+            Projection(src="in", dst="rf", synapse=Dense(kernel=kernel(np.random.default_rng(0), 2, 2)), port="re"),
+        ),
+    )
+    with pytest.raises(
+        RunError, match=r"Population 'rf' is a Rf; timing 'aligned' resets it with every sample, which no"
+    ):
+        lower_portable(graph, steps=2)
+
+
+def test_wires_connect_and_slices_are_sources_of_their_own() -> None:
+    for lower in LOWERINGS:
+        lowered = lower(delayed(), steps=25)
+        assert lowered.blocks["neurons in 1:3"].channels == (1, 3)
+        assert Connection(src="neurons in 1:3", dst="neurons first") in lowered.connections
 
 
 @pytest.mark.parametrize(
