@@ -86,6 +86,10 @@ format: $(VENV)/.installed ## mend what lint and format can mend
 bench: $(VENV)/.installed ## ratios measured side by side on this machine
 	$(PY) -m benchmarks
 
+.PHONY: reports
+reports: $(VENV)/.installed ## reports of known networks: energy, fit, steps, into runs/reports
+	$(PY) -m benchmarks.reports
+
 .PHONY: clean
 clean: ## remove environments, caches and results
 	rm -rf $(VENV) .venv-* runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

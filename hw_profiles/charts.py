@@ -37,6 +37,7 @@ from hw_profiles.report import Report
 
 TRUTH_COLOUR, DETECTION_COLOUR = "#ffffff", "#ffd23f"
 
+_RASTER_LINES = 130
 _LABELS, _VALUES, _WIDTH, _ROW = 150, 104, 560, 23
 
 
@@ -138,7 +139,10 @@ def raster(report: Report, most_steps: int = 400) -> str:
     steps = report.steps
     if steps is None:
         return ""
-    shown = {name: spikes[:, :most_steps] for name, spikes in steps.shown.items() if len(spikes)}
+    held = {name: spikes[:, :most_steps] for name, spikes in steps.shown.items() if len(spikes)}
+    # Deep networks show fewer neurons of each population, so that the picture stays on one page.
+    lines = max(3, _RASTER_LINES // max(len(held), 1))
+    shown = {name: spikes[:: -(-len(spikes) // lines)] for name, spikes in held.items()}
     colours = sequence_colours(list(shown))
     count = min(steps.count, most_steps)
     width, left = 1100.0, 150.0
