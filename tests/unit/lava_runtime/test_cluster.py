@@ -87,7 +87,9 @@ def test_a_job_that_kills_every_worker_is_named_and_the_rest_is_done(tmp_path: P
     jobs = [NoiseJob(n, deaths if n == 1 else None, times=99, client=os.getpid()) for n in range(3)]
     store, finished = run_all(tmp_path / "run", jobs, workers=1)
     assert list(finished.failures) == ["noise 1"]
-    assert finished.failures["noise 1"].startswith("noise 1: 4 workers died while they computed a chunk of it; one worker may")
+    assert finished.failures["noise 1"].startswith(
+        "noise 1: 4 workers died while they computed a chunk of it; one worker may"
+    )
     assert [job.recording for job, _ in finished.chunks(store)] == ["noise 0", "noise 2"]
 
 
