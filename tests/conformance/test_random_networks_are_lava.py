@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import pytest
 
 from tests.conformance.stock_processes import NotExpressibleError, check_expressible, compare
-from tests.equality.agreement import TALLIES, Tally, foreign_tally
+from tests.equality.agreement import TALLIES, Tally, foreign_tally, spread
 from tests.foreign_features import FOREIGN_FEATURES, foreign_features
 from tests.foreign_strategies import FOREIGN_EMPHASES, draw_foreign
 from tests.reference import check_lively, interpret
@@ -38,18 +37,9 @@ def _candidates(seeds: int) -> Iterator[Case]:
 def _chosen(count: int) -> list[Case]:
     """Few networks that meet every feature about equally often; the cheap ones first, as each process takes time."""
     waiting = list(_candidates(10 * count))
-    merits = [foreign_features(c.graph, c.inputs) & set(FOREIGN_FEATURES) for c in waiting]
-    met: Counter[str] = Counter()
-    chosen: list[int] = []
-    for _ in range(count):
-        left = [i for i in range(len(waiting)) if i not in chosen]
-        worth = {
-            i: sum(1 / (1 + met[name]) ** 2 for name in merits[i]) / (6 + len(waiting[i].graph.projections))
-            for i in left
-        }
-        chosen.append(max(left, key=lambda i: (worth[i], -i)))
-        met.update(merits[chosen[-1]])
-    return [waiting[i] for i in chosen]
+    merits = [foreign_features(c.graph, c.inputs) for c in waiting]
+    costs = [6 + len(c.graph.projections) for c in waiting]
+    return [waiting[i] for i in spread(merits, costs, set(FOREIGN_FEATURES), count)]
 
 
 def _hold(cases: Iterable[Case]) -> Tally:

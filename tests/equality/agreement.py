@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -156,19 +156,23 @@ def hypothesis_cases(count: int) -> tuple[Case, ...]:
     # What each network meets, and what it costs to run: one process for each population and projection.
     merits = [features(c.graph, c.inputs) | {e for e, n in interpreted(c).events.items() if n} for c in waiting]
     costs = [4 + len(c.graph.populations) + len(c.graph.projections) for c in waiting]
+    return tuple(waiting[i] for i in spread(merits, costs, {*FEATURES, *EVENTS}, count))
+
+
+def spread(merits: Sequence[set[str]], costs: Sequence[float], wanted: set[str], count: int) -> list[int]:
+    """Places of `count` networks that meet everything in `wanted` about equally often, the cheap ones preferred."""
     met: Counter[str] = Counter()
     chosen: list[int] = []
-    wanted = {*FEATURES, *EVENTS}
-    for _ in range(count):
+    for _ in range(min(count, len(merits))):
         worth = {
             i: sum(1 / (1 + met[name]) ** 2 for name in merits[i] & wanted) / costs[i]
-            for i in range(len(waiting))
+            for i in range(len(merits))
             if i not in chosen
         }
         best = max(worth, key=lambda i: (worth[i], -i))
         chosen.append(best)
         met.update(merits[best])
-    return tuple(waiting[i] for i in chosen)
+    return chosen
 
 
 def interpreted(case: Case) -> ReferenceRun:
