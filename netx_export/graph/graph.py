@@ -218,11 +218,12 @@ class Graph:
 
     @cached_property
     def outputs(self) -> tuple[Population, ...]:
-        """Readouts, and spiking populations that nobody reads."""
+        """Readouts, and populations that nobody reads but themselves."""
         return tuple(
             p
             for p in self.populations
-            if isinstance(p.neuron, Readout) or (not isinstance(p.neuron, Input) and not self.outgoing[p.id])
+            if isinstance(p.neuron, Readout)
+            or (not isinstance(p.neuron, Input) and all(way.dst == p.id for way in self.outgoing[p.id]))
         )
 
     @cached_property

@@ -236,7 +236,7 @@ def _collect(
 ) -> None:
     """Cut the records to the windows and count."""
     total_steps = run.hardware_steps
-    read = {p.src for p in graph.projections}
+    read = {p.src for p in graph.projections if p.src != p.dst}
     for population in graph.populations:
         name, shape = population.id, (total_steps, *population.shape)
         start, stop = run.depth[name], run.depth[name] + run.samples * run.steps

@@ -204,3 +204,10 @@ def test_bounds_of_the_other_synapses() -> None:
     assert OneToOne(kernel=Kernel(mantissa=np.array([1, 1]))).fan_out(SHAPE).sum() == 2
     assert SPARSE.fan_out(SHAPE).tolist() == [[[1]], [[1]]]
     assert Wire().fan_out(SHAPE).sum() == 0
+
+
+def test_a_last_layer_that_reads_itself_is_an_output() -> None:
+    graph = two(Lif(vth_mant=1))
+    loop = Projection(src="out", dst="out", synapse=SPARSE)
+    recurrent = dataclasses.replace(graph, projections=(*graph.projections, loop))
+    assert [p.id for p in recurrent.outputs] == ["out"]
