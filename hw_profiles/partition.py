@@ -54,8 +54,14 @@ class Partition:
     problems: tuple[FitProblem, ...]
 
 
-def partition(graph: Graph, profile: HardwareProfile) -> Partition:
-    """Cut `graph` into core slices for `profile`; what does not fit is listed in `problems`, nothing is raised."""
+def partition(
+    graph: Graph, profile: HardwareProfile, *, most_cores: int = _MOST_CORES, every_core: bool = True
+) -> Partition:
+    """Cut `graph` into core slices for `profile`; what does not fit is listed in `problems`, nothing is raised.
+
+    A layer that needs more than `most_cores`, and more than the board has, is a problem. Without `every_core` one core
+    per layer is measured and stands for all: the number of cores is then right unless another one is fuller.
+    """
     problems = width_problems(graph, profile)
     on_cores = [p for p in graph.populations if not isinstance(p.neuron, Input)]
     if profile.topology is None:
@@ -65,7 +71,7 @@ def partition(graph: Graph, profile: HardwareProfile) -> Partition:
     if profile.kernel_memories:
         assigned, held, unplaced = assign_layers(graph, profile, on_cores)
         return Partition(slices=assigned, registers=held, problems=(*problems, *unplaced))
-    cutter = _Cutter(graph, profile, max(profile.topology.cores_per_chip * profile.chips, _MOST_CORES))
+    cutter = _Cutter(graph, profile, max(profile.topology.cores_per_chip * profile.chips, most_cores), every_core)
     problems += cutter.cut(on_cores)
     slices = tuple(
         Slice(population=p.id, core=core, box=box)
@@ -83,10 +89,11 @@ def is_dense_layer(graph: Graph, population: Population) -> bool:
 class _Cutter:
     """Boxes of every population, made smaller until all registers fit."""
 
-    def __init__(self, graph: Graph, profile: HardwareProfile, most_cores: int) -> None:
+    def __init__(self, graph: Graph, profile: HardwareProfile, most_cores: int, every_core: bool) -> None:
         self.graph = graph
         self.profile = profile
         self.most_cores = most_cores
+        self.every_core = every_core
         self.boxes: dict[str, list[Box]] = {p.id: [whole_box(p.shape)] for p in graph.populations}
         self.registers: dict[str, list[Registers]] = {}
         self.cuts: dict[str, Iterator[Cut]] = {}
@@ -124,7 +131,7 @@ class _Cutter:
             worst = self._worst(self._measure(population, boxes[0]))
             registers: list[Registers] = []
             if worst is None and len(boxes) <= self.most_cores:
-                registers = [self._measure(population, box) for box in boxes]
+                registers = self._measure_all(population, boxes)
                 worst = max(
                     filter(None, map(self._worst, registers)), key=lambda excess: excess[1] / excess[2], default=None
                 )
@@ -173,7 +180,7 @@ class _Cutter:
                 return
             if len(boxes) == before:
                 continue
-            registers = [self._measure(population, box) for box in boxes]
+            registers = self._measure_all(population, boxes)
             if any(self._worst(entry) for entry in registers):
                 continue
             before = len(boxes)
@@ -183,6 +190,11 @@ class _Cutter:
 
     def _measure(self, population: Population, box: Box) -> Registers:
         return slice_registers(self.graph, self.profile, population, box)
+
+    def _measure_all(self, population: Population, boxes: list[Box]) -> list[Registers]:
+        if self.every_core:
+            return [self._measure(population, box) for box in boxes]
+        return [self._measure(population, boxes[len(boxes) // 2])] * len(boxes)
 
     def _worst(self, registers: Registers) -> Excess | None:
         """The register that is fullest beyond its limit."""

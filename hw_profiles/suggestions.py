@@ -31,6 +31,9 @@ from netx_export.graph import (
 
 _FEW_BITS = 4
 
+_MOST_CORES = 2048
+"""A change that still needs more cores than this, and more than the board has, is not worth suggesting."""
+
 Layer = tuple[Population, tuple[tuple[Population, Projection], ...]]
 """A population and its incoming projections, each with its source."""
 
@@ -92,7 +95,7 @@ def _cores(layer: Layer, profile: HardwareProfile) -> int | None:
         )
     except GraphError:
         return None
-    parts = partition(alone, profile)
+    parts = partition(alone, profile, most_cores=_MOST_CORES, every_core=False)
     return None if parts.problems else len(parts.slices)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import hw_profiles
 from hw_profiles.mapping import Mapping
+from hw_profiles.placement import place
 from netx_export.graph import Graph
 from tests.papers.published_networks import dense_network, pilotnet_lif, yolo_kp
 
@@ -69,6 +70,13 @@ def test_pilotnet_lif_layer_by_layer(pilotnet: Mapping, layer: str) -> None:
     assert mean(pilotnet, layer, "axon_in") == axon_in
     assert mean(pilotnet, layer, "synapse_memory") == words
     assert mean(pilotnet, layer, "axon_map") == axon_map
+
+
+def test_pilotnet_messages_travel_a_fifth_of_the_way(pilotnet: Mapping) -> None:
+    assert pilotnet.placement is not None
+    assert pilotnet.profile.topology is not None
+    row_major = place(pilotnet.cores, pilotnet.profile.topology).weighted_hops(pilotnet.traffic)
+    assert 4 * pilotnet.placement.weighted_hops(pilotnet.traffic) < row_major
 
 
 def cores_by_layer(graph: Graph, profile: str) -> list[int]:
