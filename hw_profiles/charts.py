@@ -206,8 +206,7 @@ def step_times(series: StepSeries, barrier: float, steps: int, most_steps: int =
             content.append(f'<text class="name" x="{left - 8}" y="{number(y + 4)}">{format_time(tick)}</text>')
     for step in range(count):
         x = left + step * column
-        waits = series.binding[step] + (f", {series.place[step]}" if series.place[step] else "")
-        title = f"step {step + 1}: {format_time(series.low[step], series.high[step])}, waits for {waits}"
+        title = f"step {step + 1}: {format_time(series.low[step], series.high[step])}, waits for {series.waits(step)}"
         content.append(f"<g><title>{escape(title)}</title>")
         base = tall + 6
         body = max(series.neuron[step] + series.message[step], series.link[step])

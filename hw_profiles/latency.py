@@ -43,6 +43,13 @@ class StepSeries:
     binding: tuple[str, ...]
     place: tuple[str, ...]
 
+    def waits(self, step: int) -> str:
+        """What step number `step` waits for longest, in words."""
+        kind, place = self.binding[step], self.place[step]
+        if kind == "link":
+            return place
+        return f"{kind} on {place}" if place else f"the {kind}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:

@@ -259,5 +259,5 @@ def slider_data(report: Report) -> dict[str, Any]:
             [core.core, layers.index(core.population), core.registers.get("neurons", 0)] for core in report.cores
         ],
         "times": [] if series is None else [[series.low[k], series.high[k]] for k in range(count)],
-        "waits": [] if series is None else [f"{series.binding[k]} {series.place[k]}".strip() for k in range(count)],
+        "waits": [] if series is None else [series.waits(k) for k in range(count)],
     }

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/chips.md", "docs/netx_format.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/architecture.md",
+    "docs/chips.md",
+    "docs/netx_format.md",
+    "docs/reports.md",
+)
 SCRIPTS = ("train", "export_netx", "run_lava", "energy_report")
 
 

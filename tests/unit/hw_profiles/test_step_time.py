@@ -85,6 +85,7 @@ def test_every_step_waits_for_something(tmp_path: Path) -> None:
     assert series.link == (0, 0, 28, 0, 7, 0)
     assert series.binding == ("neurons", "messages", "messages", "messages", "neurons", "neurons")
     assert series.place[:3] == ("core 0", "core 0", "core 1")
+    assert (series.waits(0), series.waits(2)) == ("neurons on core 0", "messages on core 1")
     assert step.bound_by == {"messages": 3, "neurons": 3}
     assert step.total == (22, pytest.approx(176 / 6))
     assert step.slowest == 1
@@ -101,6 +102,8 @@ def test_links_and_barriers_bind(tmp_path: Path) -> None:
     slow_barrier = chip(tmp_path, TIMES | {"barrier": 1000.0})
     step = price(trace, mapped(graph, slow_barrier), slow_barrier).step
     assert step.bound_by == {"barrier": 6}
+    assert step.series is not None
+    assert (step.series.waits(0), series.waits(2)) == ("the barrier", "link from tile (0,0) east")
 
 
 def test_a_message_has_its_own_time(tmp_path: Path) -> None:
