@@ -9,8 +9,6 @@ from functools import cached_property
 
 import numpy as np
 
-from hw_profiles.fit_result import FitCheck as FitCheck
-from hw_profiles.fit_result import LayerFit as LayerFit
 from hw_profiles.fit_result import Utilization as Utilization
 from hw_profiles.partition import REMEDIES, Partition, partition
 from hw_profiles.placement import Placement, Traffic, place_near

@@ -25,7 +25,7 @@ def width_problems(graph: Graph, profile: HardwareProfile) -> list[FitProblem]:
             needed = _signed_bits(int(mantissa.min()), int(mantissa.max()))
             check(projection.label, "weight_bits", needed, weight_bits, f"quantise to {weight_bits} bits.", source)
         if delay is not None:
-            remedy = "export with relay populations (--relays), or shorten the skip."
+            remedy = "export with relay populations (--relays), shorten the skip, or use fewer steps per window."
             check(projection.label, "delay", projection.longest_delay, delay, remedy, source)
     vth_bits, bias_bits = profile.limit("vth_bits"), profile.limit("bias_bits")
     for population in graph.populations:

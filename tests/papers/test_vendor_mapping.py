@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import hw_profiles
+import netx_export
 from hw_profiles.mapping import Mapping
 from hw_profiles.placement import place
 from netx_export.graph import Graph
@@ -72,6 +73,12 @@ def test_pilotnet_lif_layer_by_layer(pilotnet: Mapping, layer: str) -> None:
     assert mean(pilotnet, layer, "axon_map") == axon_map
 
 
+def test_pilotnet_lif_as_the_reader_reads_it() -> None:
+    """The whole file, its input layer included, through netx_export."""
+    graph = netx_export.read(pilotnet_file())
+    assert cores_by_layer(graph, "loihi2") == [PILOTNET[layer][0] for layer in reversed(PILOTNET)]
+
+
 def test_pilotnet_messages_travel_a_fifth_of_the_way(pilotnet: Mapping) -> None:
     assert pilotnet.placement is not None
     assert pilotnet.profile.topology is not None
@@ -81,7 +88,7 @@ def test_pilotnet_messages_travel_a_fifth_of_the_way(pilotnet: Mapping) -> None:
 
 def cores_by_layer(graph: Graph, profile: str) -> list[int]:
     mapping = hw_profiles.map(graph, hw_profiles.load(profile))
-    return [len(mapping.by_population[p.id]) for p in graph.populations[1:]]
+    return [len(found) for found in mapping.by_population.values() if found]
 
 
 def test_pilotnet_sdnn_takes_61_cores() -> None:
