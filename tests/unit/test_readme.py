@@ -62,7 +62,9 @@ def test_the_programs_run_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def arguments_of(script: str, arguments: list[str]) -> None:
     module = importlib.import_module(script)
-    if script == "train":
+    if script == "train" and arguments[:1] == ["slayer"]:
+        module.slayer_parser().parse_args(arguments[1:])
+    elif script == "train":
         module.parser().parse_args(arguments)
     else:
         module.parse(arguments)
