@@ -153,7 +153,12 @@ class PyDenseModelCompiled(_CompiledMatrix):
 
 
 class _CompiledColumns(_CompiledMatrix):
-    """Synapses stored by source neuron; `a_buff` is (targets, longest delay + 1), column 0 leaves next."""
+    """Synapses stored by source neuron; `a_buff` is (targets, longest delay + 1), column 0 leaves next.
+
+    `wide` says that what is sent in one step is summed in 64 bits before the exponent shifts it.
+    """
+
+    wide = False
 
     def run_spk(self) -> None:
         """Send what is due, receive, add what comes later."""
@@ -181,7 +186,7 @@ class _CompiledColumns(_CompiledMatrix):
         start = np.searchsorted(origin[order], np.arange(sources + 1))
         place = (target.astype(np.int64) * slots + delay)[order]
         self._columns = [np.ascontiguousarray(part, np.int32) for part in (start, place, weight[order])]
-        self._part = np.zeros(self.a_buff.size if self._exponent else 0, np.int32)
+        self._part = np.zeros(self.a_buff.size if self._exponent else 0, np.int64 if self.wide else np.int32)
 
 
 @implements(proc=Sparse, protocol=LoihiProtocol)
@@ -218,6 +223,7 @@ class PyDelaySparseModelCompiled(_CompiledColumns):
 class PyDelayDenseModelCompiled(_CompiledColumns):
     """Lava's DelayDense: a message of step t arrives at t + 1 + delay."""
 
+    wide = True
     weights: np.ndarray[Any, Any] = LavaPyType(np.ndarray, np.int32, precision=8)
     delays: np.ndarray[Any, Any] = LavaPyType(np.ndarray, np.int32, precision=6)
 

@@ -28,6 +28,7 @@ Int32Array = npt.NDArray[np.int32]
 WeightArray = npt.NDArray[Any]
 """8, 16 or 32 bits, signed."""
 FrameArray = npt.NDArray[np.integer[Any]]
+SumArray = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
 
 class Axis(NamedTuple):
@@ -131,7 +132,7 @@ def _add_run(
 
 
 @compiled
-def _finish(part: Int32Array, at: int, width: int, exponent: int, wrap: bool, total: Int32Array, into: int) -> None:
+def _finish(part: SumArray, at: int, width: int, exponent: int, wrap: bool, total: Int32Array, into: int) -> None:
     """total += part << exponent, modulo 2**24 into [-2**23, 2**23) where `wrap`, as Lava's Conv returns it."""
     if wrap:
         for k in range(width):
@@ -259,7 +260,7 @@ def add_columns(
     target: Int32Array,
     weight: Int32Array,
     first: int,
-    total: Int32Array,
+    total: SumArray,
 ) -> None:
     """total[(first + target) mod its size] += W * messages, W stored by columns: those of i are start[i]:start[i+1].
 
@@ -300,7 +301,7 @@ def add_values(events: Int32Array, messages: Int32Array, count: int, total: Int3
 
 
 @compiled
-def shift_add(part: Int32Array, exponent: int, total: Int32Array) -> None:
+def shift_add(part: SumArray, exponent: int, total: Int32Array) -> None:
     """total += part << exponent, or part >> -exponent (floor); part = 0."""
     _finish(part, 0, total.shape[0], exponent, False, total, 0)
     for k in range(total.shape[0]):

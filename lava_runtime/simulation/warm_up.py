@@ -37,6 +37,9 @@ def compile_kernels() -> None:
         start=index, place=index[1:] - 1, weight=index[1:], exponent=-1, targets=_CHANNELS, longest=0
     )
     synapse_sum(columns).add(messages, total)
+    wide = np.zeros(_CHANNELS, np.int64)
+    frame_kernels.add_columns(events, values, 0, columns.start, columns.place, columns.weight, 0, wide)
+    frame_kernels.shift_add(wide, -1, total)
     synapse_sum(FrameTwins(weight=index[1:], wraps=True)).add(messages, total)
     _compile_neurons()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,13 @@ from lava.proc.sdn.process import ActivationMode, Delta, Sigma, SigmaDelta
 from lava.proc.sparse.process import DelaySparse, Sparse
 from scipy.sparse import csr_matrix
 
+import netx_export
 from lava_runtime.simulation import CompiledSimCfg
 from lava_runtime.simulation.run_config import COMPILED_MODELS
+from netx_export.graph import Conv as GraphConv
+from netx_export.graph import Dense as GraphDense
+from netx_export.graph import Graph, Input, Lif, Population, Projection
+from tests.unit.lava_runtime.lava_networks import kernel
 
 pytestmark = [pytest.mark.lava, pytest.mark.filterwarnings("ignore::scipy.sparse.SparseEfficiencyWarning")]
 
@@ -110,7 +116,7 @@ def test_a_network_of_convolution_and_matrix(signs: str, density: float) -> None
     assert 10 < both(build)[0].sum() < 300
 
 
-@pytest.mark.parametrize("top", [1, 4000])
+@pytest.mark.parametrize("top", [1, 4000, 2**31 - 2])
 @pytest.mark.parametrize("exponent", [-3, 0, 2])
 @pytest.mark.parametrize("process", [DelayDense, DelaySparse])
 def test_delays(process: type, exponent: int, top: int) -> None:
@@ -230,3 +236,28 @@ def test_a_network_of_lava_dl_as_its_own_loader_makes_it() -> None:
         return network, network.out, []
 
     assert both(build, steps=25)[0].any()
+
+
+def test_the_program_of_the_architecture_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    text = (Path(__file__).resolve().parents[3] / "docs/architecture.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    rng = np.random.default_rng(0)
+    neurons = {"du": 2000, "dv": 300, "bias_exp": 6}
+    graph = Graph(
+        populations=(
+            Population(id="in", shape=(2, 6, 8), neuron=Input()),
+            Population(id="conv", shape=(4, 4, 6), neuron=Lif(vth_mant=150, **neurons)),
+            Population(id="out", shape=(5, 1, 1), neuron=Lif(vth_mant=4000, **neurons)),
+        ),
+        projections=(
+            Projection(src="in", dst="conv", synapse=GraphConv(kernel=kernel(rng, 4, 2, 3, 3))),
+            Projection(src="conv", dst="out", synapse=GraphDense(kernel=kernel(rng, 5, 96, exponent=1))),
+        ),
+        timing="as_given",
+    )
+    netx_export.write(graph, tmp_path / "network.net")
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, Any] = {"__name__": "page"}
+    exec(compile(program, "docs/architecture.md", "exec"), space)
+    assert 5 < space["one"].sum() < 180
