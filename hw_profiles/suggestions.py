@@ -25,6 +25,7 @@ from netx_export.graph import (
     Projection,
     Readout,
     SigmaDelta,
+    bias_of,
     is_spiking,
     message_limit,
 )
@@ -228,5 +229,5 @@ def _part(kernel: Kernel, part: tuple[slice, ...] | slice) -> Kernel:
 
 
 def _has_map_bias(population: Population) -> bool:
-    neuron = population.neuron
-    return isinstance(neuron, Lif) and neuron.bias_mant.ndim == 3
+    bias = bias_of(population.neuron)
+    return bias is not None and bias.ndim == 3
