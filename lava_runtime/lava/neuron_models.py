@@ -23,7 +23,7 @@ from lava.proc.rf.process import RF
 from lava.proc.rf_iz.process import RF_IZ
 from lava.proc.sdn.process import ActivationMode, Delta, Sigma, SigmaDelta
 
-from lava_runtime.simulation import frame_kernels
+from lava_runtime.simulation import frame_neurons
 from lava_runtime.simulation.recorder import FrameArray, Recorder
 from netx_export.graph import fixedpoint
 
@@ -100,7 +100,7 @@ class _CompiledLif(_CompiledNeuron):
 
     def _update(self, current: Int32Array, u: Int32Array, v: Int32Array, bias: Int32Array) -> None:
         threshold = int(self.vth) << fixedpoint.ACTIVATION_SHIFT
-        frame_kernels.lif_frame(current, u, v, bias, *self._multipliers(), threshold, self._spikes.reshape(-1))
+        frame_neurons.lif_frame(current, u, v, bias, *self._multipliers(), threshold, self._spikes.reshape(-1))
 
     def on_var_update(self) -> None:
         """A Var was set: scale the bias again."""
@@ -143,7 +143,7 @@ class PyTernaryLifModelCompiled(_CompiledLif):
     def _update(self, current: Int32Array, u: Int32Array, v: Int32Array, bias: Int32Array) -> None:
         low, high = (int(vth.item()) << fixedpoint.ACTIVATION_SHIFT for vth in (self.vth_lo, self.vth_hi))
         spikes = self._spikes.reshape(-1)
-        frame_kernels.ternary_lif_frame(current, u, v, bias, *self._multipliers(), low, high, spikes)
+        frame_neurons.ternary_lif_frame(current, u, v, bias, *self._multipliers(), low, high, spikes)
 
 
 class _CompiledResonator(_CompiledNeuron):
@@ -168,7 +168,7 @@ class _CompiledResonator(_CompiledNeuron):
             self.real.fill(0)
             self.imag.fill(0)
         spikes = np.empty(self.real.shape, np.uint8)
-        frame_kernels.resonator_frame(
+        frame_neurons.resonator_frame(
             *received,
             self.real.reshape(-1),
             self.imag.reshape(-1),
@@ -250,7 +250,7 @@ class _CompiledDelta(_CompiledNeuron):
             self.act[:] = activation.reshape(self.act.shape)
             np.right_shift(due, state_exp, out=sent)
             return sent
-        frame_kernels.delta_frame(
+        frame_neurons.delta_frame(
             activation.reshape(-1),
             self.act.reshape(-1),
             self.residue.reshape(-1),
@@ -293,5 +293,5 @@ class PySigmaDeltaModelCompiled(_CompiledDelta):
         flat = self.sigma.reshape(-1)
         flat += received
         activation = np.empty_like(flat)
-        frame_kernels.activation_frame(flat, self.bias.reshape(-1), self._relu, activation)
+        frame_neurons.activation_frame(flat, self.bias.reshape(-1), self._relu, activation)
         self._send(self._encode(activation), self.sigma, self.residue)

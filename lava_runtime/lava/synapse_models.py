@@ -168,7 +168,7 @@ class _CompiledColumns(_CompiledMatrix):
         waiting[:, :-1] = waiting[:, 1:]
         waiting[:, -1] = 0
         flat = self.a_buff.reshape(-1)
-        into = self._part if self._exponent else flat
+        into: frame_kernels.SumArray = self._part if self._exponent else flat
         start, place, weight = self._columns
         frame_kernels.add_columns(messages.events, messages.values, messages.count, start, place, weight, 0, into)
         if self._exponent and messages.count:
@@ -186,7 +186,8 @@ class _CompiledColumns(_CompiledMatrix):
         start = np.searchsorted(origin[order], np.arange(sources + 1))
         place = (target.astype(np.int64) * slots + delay)[order]
         self._columns = [np.ascontiguousarray(part, np.int32) for part in (start, place, weight[order])]
-        self._part = np.zeros(self.a_buff.size if self._exponent else 0, np.int64 if self.wide else np.int32)
+        room = self.a_buff.size if self._exponent else 0
+        self._part: frame_kernels.SumArray = np.zeros(room, np.int64) if self.wide else np.zeros(room, np.int32)
 
 
 @implements(proc=Sparse, protocol=LoihiProtocol)

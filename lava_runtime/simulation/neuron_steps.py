@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lava_runtime.simulation import frame_kernels
+from lava_runtime.simulation import frame_neurons
 from netx_export.errors import RunError
 from netx_export.graph import (
     Delta,
@@ -73,7 +73,7 @@ class LifStep(_States):
 
     def update(self, current: Int32Array, quadrature: Int32Array) -> None:
         """Advance by one step."""
-        frame_kernels.lif_frame(
+        frame_neurons.lif_frame(
             current, self.u, self.v, self._bias, self._u_multiplier, self._v_multiplier, self._threshold, self.sent
         )
 
@@ -130,7 +130,7 @@ class DeltaStep(_States):
     def update(self, current: Int32Array, quadrature: Int32Array) -> None:
         """Advance by one step."""
         np.left_shift(current, self._shift, out=self._x)
-        frame_kernels.delta_frame(self._x, self.u, self.v, self._threshold, self._state_exp, self.sent)
+        frame_neurons.delta_frame(self._x, self.u, self.v, self._threshold, self._state_exp, self.sent)
 
 
 class SigmaDeltaStep(_States):
@@ -150,8 +150,8 @@ class SigmaDeltaStep(_States):
     def update(self, current: Int32Array, quadrature: Int32Array) -> None:
         """Advance by one step."""
         self.u += current
-        frame_kernels.activation_frame(self.u, self._bias, self._relu, self._x)
-        frame_kernels.delta_frame(self._x, self._act, self.v, self._threshold, self._state_exp, self.sent)
+        frame_neurons.activation_frame(self.u, self._bias, self._relu, self._x)
+        frame_neurons.delta_frame(self._x, self._act, self.v, self._threshold, self._state_exp, self.sent)
 
     def reset(self) -> None:
         """All states to zero."""
@@ -171,7 +171,7 @@ class ResonatorStep(_States):
 
     def update(self, current: Int32Array, quadrature: Int32Array) -> None:
         """Advance by one step."""
-        frame_kernels.resonator_frame(
+        frame_neurons.resonator_frame(
             current, quadrature, self.u, self.v, *self._rotation, self._threshold, self._izhikevich, self.sent
         )
 

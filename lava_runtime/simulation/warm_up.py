@@ -8,7 +8,7 @@ import numpy as np
 
 from lava_runtime.lowering.branches import FrameColumns, FrameMatrix, FrameTwins
 from lava_runtime.lowering.taps import frame_conv
-from lava_runtime.simulation import frame_kernels
+from lava_runtime.simulation import frame_kernels, frame_neurons
 from lava_runtime.simulation.messages import MessageList
 from lava_runtime.simulation.synapse_sums import synapse_sum
 
@@ -49,8 +49,8 @@ def _compile_neurons() -> None:
         return np.zeros(1, np.int32)
 
     spikes = np.zeros(1, np.uint8)
-    frame_kernels.lif_frame(state(), state(), state(), state(), 0, 0, 0, spikes)
-    frame_kernels.ternary_lif_frame(state(), state(), state(), state(), 0, 0, 0, 0, spikes.view(np.int8))
-    frame_kernels.activation_frame(state(), state(), True, state())
-    frame_kernels.delta_frame(state(), state(), state(), 1, 0, state())
-    frame_kernels.resonator_frame(state(), state(), state(), state(), 0, 0, 12, 6, 1, False, spikes)
+    frame_neurons.lif_frame(state(), state(), state(), state(), 0, 0, 0, spikes)
+    frame_neurons.ternary_lif_frame(state(), state(), state(), state(), 0, 0, 0, 0, spikes.view(np.int8))
+    frame_neurons.activation_frame(state(), state(), True, state())
+    frame_neurons.delta_frame(state(), state(), state(), 1, 0, state())
+    frame_neurons.resonator_frame(state(), state(), state(), state(), 0, 0, 12, 6, 1, False, spikes)

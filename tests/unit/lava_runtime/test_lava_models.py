@@ -238,6 +238,26 @@ def test_a_network_of_lava_dl_as_its_own_loader_makes_it() -> None:
     assert both(build, steps=25)[0].any()
 
 
+def test_the_ground_truth_of_lava_dl_for_sigma_delta() -> None:
+    """PilotNet's sigma-delta form, eight layers of it, whose output the wheel holds."""
+    pytest.importorskip("torch")
+    path = wheel("gts/pilotnet_sdnn/network.net")
+    from lava.lib.dl import netx
+
+    network = netx.hdf5.Network(net_config=str(path))
+    source = Source(data=np.load(path.parent / "input.npy"))
+    sink = Sink(shape=network.out.shape, buffer=len(network))
+    source.s_out.connect(network.in_layer.neuron.a_in)
+    network.out.connect(sink.a_in)
+    try:
+        network.run(condition=RunSteps(num_steps=len(network)), run_cfg=CompiledSimCfg())
+        found = sink.data.get()
+    finally:
+        network.stop()
+    np.testing.assert_array_equal(found, np.load(path.parent / "output.npy"))
+    assert found.any()
+
+
 def test_the_program_of_the_architecture_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     text = (Path(__file__).resolve().parents[3] / "docs/architecture.md").read_text()

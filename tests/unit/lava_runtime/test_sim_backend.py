@@ -19,7 +19,7 @@ pytest.importorskip("lava.magma.core.run_configs")
 
 import lava_runtime
 from lava_runtime import Probes, Trace
-from lava_runtime.simulation import frame_kernels
+from lava_runtime.simulation import frame_neurons
 from lava_runtime.simulation.recorder import Recorder
 from netx_export.errors import RunError
 from netx_export.graph import Conv, Dense, Graph, Input, Lif, Population, Projection, RfIz, SigmaDelta
@@ -109,7 +109,7 @@ def test_a_failure_inside_a_process_is_one_error(monkeypatch: pytest.MonkeyPatch
         return 0
 
     graph = many_features()
-    monkeypatch.setattr(frame_kernels, "lif_frame", failing)
+    monkeypatch.setattr(frame_neurons, "lif_frame", failing)
     with pytest.raises(
         RunError, match=r"A Lava process failed near step \d+ of 17: ArithmeticError: the fourth step went"
     ):
@@ -125,7 +125,7 @@ def test_a_process_that_dies_is_one_error(monkeypatch: pytest.MonkeyPatch) -> No
         return 0
 
     graph = many_features()
-    monkeypatch.setattr(frame_kernels, "lif_frame", dying)
+    monkeypatch.setattr(frame_neurons, "lif_frame", dying)
     with pytest.raises(
         RunError, match=r"A Lava process failed near step \d+ of 17: process \d+ ended with exit code -9"
     ):
