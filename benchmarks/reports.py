@@ -40,19 +40,18 @@ class Subject:
 
 
 def pilotnet() -> Subject | None:
-    """PilotNet LIF as it comes in the wheel of lava-dl, on its recorded input spikes; None without lava-dl."""
+    """PilotNet LIF as it comes in the wheel of lava-dl, on the image beside it; None without lava-dl."""
     try:
         folder = Path(str(distribution("lava-dl").locate_file("tests/lava/lib/dl/netx/gts/pilotnet_lif")))
     except PackageNotFoundError:
         return None
-    graph = netx_export.read(folder / "network.net", skip_layers=1)
-    # Recorded as (W,H,C,T); the board was measured on samples of 16 steps.
-    recorded = np.load(folder / "input-s.npy")[..., :PILOTNET_STEPS]
+    # (W,H,C), as the host's transform leaves it; the board was measured on samples of 16 steps.
+    image = np.load(folder / "image.npy").transpose(2, 1, 0).astype(np.int32)
     return Subject(
         name="pilotnet-lif",
         title="PilotNet LIF, from the wheel of lava-dl",
-        graph=graph,
-        inputs=recorded.transpose(3, 2, 1, 0)[:, None].astype(np.int32),
+        graph=netx_export.read(folder / "network.net"),
+        inputs=np.broadcast_to(image, (PILOTNET_STEPS, 1, *image.shape)).copy(),
         boards=(
             ("loihi1-fitted", "Kapoho Bay"),
             ("loihi1-davies2018", "Kapoho Bay"),
@@ -60,8 +59,8 @@ def pilotnet() -> Subject | None:
             ("algorithmic-45nm", None),
         ),
         notes=(
-            "The network starts behind its input layer: the recorded spikes of that layer are its input "
-            f"(the first {PILOTNET_STEPS} of 24 steps, one sample), so that layer has no cores and no energy here.",
+            f"One inference: the image that comes with the network, presented in each of {PILOTNET_STEPS} steps. What the "
+            "host does to it, and the way from host to chip, are not modelled.",
         ),
         measured="pilotnet-lif",
     )

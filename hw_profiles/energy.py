@@ -22,7 +22,7 @@ from hw_profiles.profile import Grade, HardwareProfile, Quantity
 from hw_profiles.tally import ROUTE_NAMES, Wiring
 from lava_runtime.trace import Trace
 from netx_export.errors import ProfileError
-from netx_export.graph import Dense, Input, Sparse
+from netx_export.graph import Dense, Input, Sparse, Wire
 
 Floats = npt.NDArray[np.float64]
 Range = tuple[float, float]
@@ -133,8 +133,7 @@ def price(trace: Trace, mapping: Mapping, profile: HardwareProfile, probed: Step
         probed = count_steps(trace, mapping, wiring)
     if probed is not None:
         probed.check(counters)
-    depth = trace.schedule.latency or max(mapping.graph.depth.values())
-    step = step_time(counters, mapping, profile, probed, depth=depth)
+    step = step_time(counters, mapping, profile, probed, depth=trace.schedule.latency)
     if profile.kind == "algorithmic":
         estimates = tuple(
             _arithmetic_estimate(trace, mapping, profile, precision) for precision in profile.costs.arithmetic
@@ -142,7 +141,7 @@ def price(trace: Trace, mapping: Mapping, profile: HardwareProfile, probed: Step
         assumptions: tuple[str, ...] = _ARITHMETIC_ASSUMPTIONS
     else:
         estimates = (_chip_estimate(counters, mapping, profile, step),)
-        assumptions = _CHIP_ASSUMPTIONS
+        assumptions = (*_CHIP_ASSUMPTIONS, *_wires(mapping))
     return Costing(counters=counters, steps=probed, estimates=estimates, step=step, assumptions=assumptions)
 
 
@@ -209,6 +208,14 @@ def _line(term: str, label: str, counted: float, low: float, high: float, prices
 
 def _lowest(grades: list[Grade]) -> Grade:
     return max(grades, key="HML".index)
+
+
+def _wires(mapping: Mapping) -> tuple[str, ...]:
+    """What the host writes into neurons without a synapse in between."""
+    names = [p.dst for p in mapping.graph.projections if isinstance(p.synapse, Wire)]
+    if not names:
+        return ()
+    return (f"The host writes values into the neurons of {', '.join(names)} in every step: its work, not modelled.",)
 
 
 class _Bill:

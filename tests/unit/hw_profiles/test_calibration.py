@@ -131,10 +131,12 @@ def test_pilotnet_lif_against_its_board() -> None:
         assert any("the error holds the difference between the chips" in note for note in report.calibration.notes) == (
             name != "loihi2"
         )
-    # Nobody published prices of Loihi 2; those of its forerunner come within a quarter of the measured dynamic energy.
+    # Nobody published prices of Loihi 2; those of its slower forerunner come out above what was measured, within half.
     assert set(errors["loihi2"].values()) == {None}
     for name in ("loihi1-fitted", "loihi1-davies2018"):
-        low, high = errors[name]["dynamic energy per inference"]
-        assert -0.05 < low <= high < 0.3, name
-        low, high = errors[name]["time of a step"]
-        assert 0 < low <= high < 0.8, name
+        for quantity, highest in (("dynamic energy per inference", 0.5), ("time of a step", 0.5)):
+            low, high = errors[name][quantity]
+            assert 0 < low <= high < highest, (name, quantity)
+        low, high = errors[name]["static energy per inference"]
+        assert abs(low) < 0.5, name
+        assert abs(high) < 0.5, name

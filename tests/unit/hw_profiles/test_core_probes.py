@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 import hw_profiles
 import lava_runtime
 from hw_profiles.counters import count
+from hw_profiles.energy import price
 from hw_profiles.mapping import Mapping
 from hw_profiles.probes import CoreProbe, StepCounts, count_steps
 from hw_profiles.slices import Slice, tile_boxes
@@ -217,6 +218,8 @@ def test_graded_messages_count_once_each() -> None:
         # The wire carries no messages between cores and has no synapses.
         first = {entry.core for entry in mapping.slices if entry.population == "first"}
         assert steps.spikes_in[sorted(first)].sum() == 0
+    found = price(trace, mapping, mapping.profile).assumptions
+    assert "The host writes values into the neurons of first in every step: its work, not modelled." in found
 
 
 def parts(graph: Graph, inputs: Counts, sizes: Sequence[int]) -> list[Trace]:
