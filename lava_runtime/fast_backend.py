@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +16,9 @@ from netx_export.errors import RunError
 from netx_export.graph import Graph, Input, NeuronSpec, Readout, has_states, is_spiking, schedule
 
 if TYPE_CHECKING:
-    from lava_runtime.engine.execution import Swept
+    from lava_runtime.engine.execution import Counts, Swept
     from lava_runtime.engine.plan import Plan
-    from lava_runtime.engine.spike_lists import SpikeLists
+    from lava_runtime.engine.spike_maps import SpikeMap
 
 Array = npt.NDArray[Any]
 
@@ -47,41 +46,38 @@ class Backend:
     def run(self, graph: Graph, inputs: Inputs, probes: Probes, *, progress: bool) -> Trace:
         """The Trace of `inputs` (T,B,C,H,W), B samples back to back."""
         # numba is loaded here, so that importing the package stays light.
-        from lava_runtime.engine.execution import idle_spikes, sweep_plan
+        from lava_runtime.engine.execution import encode, idle_spikes, sweep_plan, workers
         from lava_runtime.engine.plan import plan_of
-        from lava_runtime.engine.spike_lists import SpikeLists
 
         steps, samples = next(iter(inputs.values())).shape[:2]
         plan = plan_of(graph)
         together = _samples_together(plan, steps, samples)
-        record = _Record(graph, probes, steps=steps, samples=samples)
+        record = _Record(graph, plan, probes, steps=steps, samples=samples)
         chunks = range(0, samples, together)
         with (
-            ThreadPoolExecutor(self.threads) if self.threads > 1 else nullcontext() as pool,
+            workers(plan, self.threads) as working,
             tqdm(total=len(chunks) * len(plan.populations), unit="layer", disable=not progress) as bar,
         ):
             for first in chunks:
                 chunk = {name: array[:, first : first + together] for name, array in inputs.items()}
-                lists = {
-                    p.id: SpikeLists.encode(
-                        chunk[p.id], graded=isinstance(p.neuron, Input) and not is_spiking(p.neuron)
-                    )
-                    for p in plan.inputs
-                }
-                record.add_inputs(first, chunk, lists)
+                maps = {}
+                for name, array in chunk.items():
+                    maps[name], counts = encode(plan, name, array, working)
+                    record.add_input(first, name, array, maps[name], counts)
                 for swept in sweep_plan(
                     plan,
-                    lists,
+                    maps,
                     samples=min(together, samples - first),
                     steps=steps,
                     active=lambda population: (0, steps),
                     states=record.states,
-                    pool=pool,
-                    threads=self.threads,
+                    run=working,
+                    counts=record.swept_counts,
+                    add_counts=first > 0,
                 ):
                     record.add(first, swept)
                     bar.update()
-        warm_up, drain = idle_spikes(plan, steps)
+            warm_up, drain = idle_spikes(plan, steps, working)
         return record.trace(warm_up, drain)
 
 
@@ -95,10 +91,32 @@ def _samples_together(plan: Plan, steps: int, samples: int) -> int:
     return max(1, min(SAMPLES_TOGETHER, samples, room))
 
 
+class SpikeCounts(Mapping[str, npt.NDArray[np.int64]]):
+    """Spikes of each neuron by population, (C,H,W); narrow counts of large networks become int64 when asked for."""
+
+    def __init__(self, given: Mapping[str, npt.NDArray[np.int64] | Counts]) -> None:
+        self._given = dict(given)
+
+    def __getitem__(self, name: str) -> npt.NDArray[np.int64]:
+        found = self._given[name]
+        if not isinstance(found, np.ndarray):
+            found = self._given[name] = found.widened()
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+
 class _Record:
     """Collects what the probes ask for, chunk by chunk, in hardware time."""
 
-    def __init__(self, graph: Graph, probes: Probes, *, steps: int, samples: int) -> None:
+    def __init__(self, graph: Graph, plan: Plan, probes: Probes, *, steps: int, samples: int) -> None:
+        from lava_runtime.engine.execution import new_counts
+        from lava_runtime.engine.population_plan import PopulationPlan
+
         self._graph = graph
         self._steps, self._samples = steps, samples
         self._calendar = schedule(graph, steps=steps, samples=samples)
@@ -112,38 +130,43 @@ class _Record:
         }
         self._u = {name: np.zeros((rows, *by_id[name].shape), np.int32) for name in self.states}
         self._v = {name: np.zeros((rows, *by_id[name].shape), np.int32) for name in self.states}
-        self._counts = {p.id: np.zeros(p.shape, np.int64) for p in graph.populations}
+        self.swept_counts = {
+            p.id: new_counts(p, steps * samples) for p in plan.populations if isinstance(p, PopulationPlan)
+        }
+        self._counts = {p.id: np.zeros(p.shape, np.int64) for p in graph.populations if p.id not in self.swept_counts}
         self._sample_spikes = {p.id: np.zeros(samples, np.int64) for p in graph.populations}
 
-    def add_inputs(self, first: int, chunk: Inputs, lists: dict[str, SpikeLists]) -> None:
-        """Record a chunk of inputs that begins with sample `first`."""
-        for name, array in chunk.items():
-            self._count(first, name, lists[name])
-            if name in self._rasters:
-                self._window(self._rasters[name], name, first, array.shape[1])[:] = array.swapaxes(0, 1)
+    def add_input(self, first: int, name: str, given: Array, made: SpikeMap, counts: Counts) -> None:
+        """Record a chunk of an input (T,B,C,H,W) that begins with sample `first`."""
+        self._counts[name] += counts.widened()
+        self._add_totals(first, name, made.step_totals())
+        if name in self._rasters:
+            self._window(self._rasters[name], name, first, given.shape[1])[:] = given.swapaxes(0, 1)
 
     def add(self, first: int, swept: Swept) -> None:
         """Record a population of the chunk that begins with sample `first`."""
+        from lava_runtime.engine.spike_lists import SpikeLists
         from lava_runtime.engine.stepwise import write_messages
 
         name = swept.population.id
-        if swept.spikes is not None:
-            self._count(first, name, swept.spikes)
+        spikes = swept.spikes
+        if spikes is not None:
+            if isinstance(spikes, SpikeLists):
+                spikes.add_counts(self._counts[name])
+            self._add_totals(first, name, swept.step_totals())
             row = self._calendar.depth[name] + first * self._steps
             for kind in (self._outputs, self._rasters):
-                if name in kind and swept.spikes.values.size:
-                    write_messages(swept.spikes.start, swept.spikes.events, swept.spikes.values, kind[name][row:])
+                if name in kind and isinstance(spikes, SpikeLists) and spikes.values.size:
+                    write_messages(spikes.start, spikes.events, spikes.values, kind[name][row:])
                 elif name in kind:
-                    swept.spikes.write_raster(kind[name], first=row)
+                    spikes.write_raster(kind[name], first=row)
         else:
             self._store(self._outputs[name], name, first, swept.values)
         if name in self.states:
             self._store(self._u[name], name, first, swept.u)
             self._store(self._v[name], name, first, swept.v)
 
-    def _count(self, first: int, name: str, spikes: SpikeLists) -> None:
-        spikes.add_counts(self._counts[name])
-        totals = spikes.totals()
+    def _add_totals(self, first: int, name: str, totals: npt.NDArray[np.int64]) -> None:
         self._sample_spikes[name][first : first + len(totals)] = totals.sum(axis=1)
 
     def _store(self, record: Array, name: str, first: int, values: Array) -> None:
@@ -163,7 +186,12 @@ class _Record:
             steps=self._steps,
             samples=self._samples,
             outputs=self._outputs,
-            spike_counts=self._counts,
+            spike_counts=SpikeCounts(
+                {
+                    p.id: self._counts[p.id] if p.id in self._counts else self.swept_counts[p.id]
+                    for p in self._graph.populations
+                }
+            ),
             sample_spikes=self._sample_spikes,
             warm_up=warm_up,
             drain=drain,

@@ -256,7 +256,8 @@ def make_trace(
         backend=backend,
         schedule=schedule(graph, steps=steps, samples=samples),
         outputs=ordered(outputs),
-        spike_counts=ordered(spike_counts),
+        # A mapping in the right order may make its arrays when they are asked for.
+        spike_counts=spike_counts if list(spike_counts) == [*graph.by_id] else ordered(spike_counts),
         sample_spikes=ordered(sample_spikes),
         warm_up=ordered(warm_up),
         drain=ordered(drain),

@@ -58,6 +58,18 @@ int64_pointer: Any = _pointer(types.int64)
 whoever passes the address keeps the memory alive."""
 
 
+def _fetch_add(typing_context: Any, address: Any, amount: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", pointer, arguments[1], "monotonic")
+
+    return types.int64(types.int64, types.int64), generate
+
+
+fetch_add: Any = intrinsic(_fetch_add)
+"""fetch_add(address, amount): add to the int64 there in one indivisible step; returns what was there before."""
+
+
 def inlined(function: Function) -> Function:
     """`function` as part of each kernel that calls it: a call would count references of every array it is handed."""
     return cast(Function, numba_module.njit(inline="always", nogil=True)(function))

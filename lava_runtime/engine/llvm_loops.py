@@ -28,6 +28,11 @@ def pointer_at(builder: ir.IRBuilder, pointer: Any, index: Any, kind: Any) -> An
     return builder.bitcast(builder.gep(pointer, [index]), kind.as_pointer())
 
 
+def at_address(builder: ir.IRBuilder, address: Any, kind: Any) -> Any:
+    """An int64 address as a pointer to `kind`."""
+    return builder.inttoptr(address, kind.as_pointer())
+
+
 class Loop:
     """A counted loop with values that live in registers: `step(index, values) -> values`."""
 

@@ -1,6 +1,6 @@
-"""One time step of the neurons of one pixel, bit for bit as Lava's fixed-point models compute it.
+"""One time step of a tile of neurons, bit for bit as Lava's fixed-point models compute it.
 
-Written as LLVM vectors of 16 neurons: everything is 32-bit two's complement that wraps, as numpy's int32 does.
+Written as LLVM vectors of 16 channels: everything is 32-bit two's complement that wraps, as numpy's int32 does.
 Equations: netx_export/graph/neurons.py. Reference: netx_export/graph/fixedpoint.py.
 """
 
@@ -11,11 +11,13 @@ from typing import Any
 from llvmlite import ir
 
 from lava_runtime.engine.compiled import intrinsic, types
-from lava_runtime.engine.llvm_loops import I16, I32, I64, Loop, array_data, pointer_at, splat
+from lava_runtime.engine.llvm_loops import I16, I32, I64, Loop, at_address, splat
 from lava_runtime.engine.vector_sums import LANES
-from netx_export.graph.fixedpoint import ACTIVATION_SHIFT, CONV_WRAP, DECAY_BITS, DECAY_ONE, STATE_LIMIT
+from netx_export.graph.fixedpoint import CONV_WRAP, DECAY_BITS, DECAY_ONE, STATE_LIMIT
 
 _VECTOR = ir.VectorType(I32, LANES)
+_SPIKES = ir.VectorType(ir.IntType(8), LANES)
+_GROUP = 4 * LANES
 
 
 def _constant(value: int) -> Any:
@@ -36,93 +38,121 @@ def _leak(builder: ir.IRBuilder, state: Any, multiplier: Any) -> Any:
     return builder.sub(builder.xor(total, sign), sign)
 
 
-def _emit(builder: ir.IRBuilder, fired: Any, first_event: Any, group: Any, events: Any, slot: Any) -> Any:
-    """Append the indices of the neurons that fired to a row of events; returns the next free slot."""
-    lane_numbers = ir.Constant(_VECTOR, list(range(LANES)))
-    first = builder.trunc(builder.add(first_event, group), I32)
-    numbers = builder.add(splat(builder, first, LANES), lane_numbers)
-    mask_type = ir.VectorType(ir.IntType(1), LANES)
-    store = builder.module.declare_intrinsic(
-        f"llvm.masked.compressstore.v{LANES}i32",
-        fnty=ir.FunctionType(ir.VoidType(), [_VECTOR, I32.as_pointer(), mask_type]),
-    )
-    # Only the slots that are claimed are written: the row behind this one may belong to another thread.
-    builder.call(store, [numbers, builder.gep(events, [slot]), fired])
-    count = builder.ctpop(builder.zext(builder.bitcast(fired, I16), I64))
-    return builder.add(slot, count)
+def _wrapped(builder: ir.IRBuilder, grown: Any) -> Any:
+    # At most one of the two corrections can apply.
+    high = builder.icmp_signed(">", grown, _constant(STATE_LIMIT))
+    low = builder.icmp_signed("<=", grown, _constant(-STATE_LIMIT))
+    once = builder.select(high, builder.sub(grown, _constant(CONV_WRAP)), grown)
+    return builder.select(low, builder.add(grown, _constant(CONV_WRAP)), once)
 
 
-def _lif_pixel(
-    typing_context: Any,
-    current: Any,
-    u: Any,
-    v: Any,
-    bias: Any,
-    lanes: Any,
-    u_multiplier: Any,
-    v_multiplier: Any,
-    threshold: Any,
-    events: Any,
-    slot: Any,
-    first_event: Any,
-) -> Any:
+class _Tile:
+    """A loop over groups of 16 channels; arrays are addresses that advance by so many bytes from group to group."""
+
+    def __init__(self, builder: ir.IRBuilder, groups: Any) -> None:
+        self._builder = builder
+        self._loop = Loop(builder, ir.Constant(I64, 0), groups, 1, [ir.Constant(I64, 0)])
+
+    def at(self, array: Any, step: Any = _GROUP, kind: Any = _VECTOR) -> Any:
+        builder = self._builder
+        width = ir.Constant(I64, step) if isinstance(step, int) else step
+        return at_address(builder, builder.add(array, builder.mul(self._loop.index, width)), kind)
+
+    def load(self, array: Any, step: Any = _GROUP) -> Any:
+        return self._builder.load(self.at(array, step), align=4)
+
+    def close(self) -> Any:
+        self._loop.close([self._loop.values[0]])
+        return self._loop.values[0]
+
+    def emit(self, fired: Any, out: Any, out_step: Any, counts: Any) -> Any:
+        """Store the spikes as bytes and add them to the neurons' counts; ends the loop, returns their number."""
+        builder = self._builder
+        builder.store(builder.zext(fired, _SPIKES), self.at(out, out_step, _SPIKES), align=1)
+        builder.store(builder.add(self.load(counts), builder.zext(fired, _VECTOR)), self.at(counts), align=4)
+        count = builder.ctpop(builder.zext(builder.bitcast(fired, I16), I64))
+        self._loop.close([builder.add(self._loop.values[0], count)])
+        return self._loop.values[0]
+
+
+def _lif(with_u: bool) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        arrays = [array_data(context, builder, signature.args[n], arguments[n]) for n in range(4)]
-        events_data = array_data(context, builder, signature.args[8], arguments[8])
-        lanes, u_m, v_m, vth = arguments[4:8]
-        slot, first_event = arguments[9:11]
-        u_multiplier, v_multiplier, threshold = (
-            splat(builder, builder.trunc(scalar, I32), LANES) for scalar in (u_m, v_m, vth)
-        )
-        loop = Loop(builder, ir.Constant(I64, 0), lanes, LANES, [slot])
-        at_current, at_u, at_v, at_bias = (pointer_at(builder, data, loop.index, _VECTOR) for data in arrays)
-        a_in = builder.shl(builder.load(at_current, align=4), _constant(ACTIVATION_SHIFT))
-        grown = builder.add(_leak(builder, builder.load(at_u, align=4), u_multiplier), a_in)
-        # At most one of the two corrections can apply.
-        high = builder.icmp_signed(">", grown, _constant(STATE_LIMIT))
-        low = builder.icmp_signed("<=", grown, _constant(-STATE_LIMIT))
-        u = builder.select(high, builder.sub(grown, _constant(CONV_WRAP)), grown)
-        u = builder.select(low, builder.add(grown, _constant(CONV_WRAP)), u)
-        builder.store(u, at_u, align=4)
-        raised = builder.add(_leak(builder, builder.load(at_v, align=4), v_multiplier), u)
-        raised = builder.add(raised, builder.load(at_bias, align=4))
+        current, u, v, bias, bias_step, counts, out, out_step, groups, shift, u_m, v_m, vth = arguments
+        shift, u_m, v_m, vth = (splat(builder, builder.trunc(n, I32), LANES) for n in (shift, u_m, v_m, vth))
+        tile = _Tile(builder, groups)
+        grown = builder.shl(tile.load(current), shift)
+        if with_u:
+            grown = builder.add(_leak(builder, tile.load(u), u_m), grown)
+        state = _wrapped(builder, grown)
+        if with_u:
+            builder.store(state, tile.at(u), align=4)
+        raised = builder.add(_leak(builder, tile.load(v), v_m), state)
+        raised = builder.add(raised, tile.load(bias, bias_step))
         v_max, v_min = _constant(STATE_LIMIT - 1), _constant(1 - STATE_LIMIT)
         raised = builder.select(builder.icmp_signed(">", raised, v_max), v_max, raised)
         raised = builder.select(builder.icmp_signed("<", raised, v_min), v_min, raised)
-        fired = builder.icmp_signed(">", raised, threshold)
-        builder.store(builder.select(fired, _constant(0), raised), at_v, align=4)
-        loop.close([_emit(builder, fired, first_event, loop.index, events_data, loop.values[0])])
-        return loop.values[0]
+        fired = builder.icmp_signed(">", raised, vth)
+        builder.store(builder.select(fired, _constant(0), raised), tile.at(v), align=4)
+        return tile.emit(fired, out, out_step, counts)
 
-    integer = types.int64
-    return (
-        integer(current, u, v, bias, integer, integer, integer, integer, events, integer, integer),
-        generate,
-    )
+    def typing(
+        typing_context: Any,
+        current: Any,
+        u: Any,
+        v: Any,
+        bias: Any,
+        bias_step: Any,
+        counts: Any,
+        out: Any,
+        out_step: Any,
+        groups: Any,
+        shift: Any,
+        u_multiplier: Any,
+        v_multiplier: Any,
+        threshold: Any,
+    ) -> Any:
+        return types.int64(*[types.int64] * 13), generate
+
+    return intrinsic(typing)
 
 
-lif_pixel: Any = intrinsic(_lif_pixel)
-"""lif_pixel(current, u, v, bias, lanes, u_multiplier, v_multiplier, threshold, events, slot, first_event) -> slot
+lif_tile: Any = _lif(True)
+lif_tile_without_u: Any = _lif(False)
+"""lif_tile(current, u, v, bias, bias_step, counts, out, out_step, groups, shift, u_m, v_m, threshold) -> spikes
 
-u' = wrap24(tz(u*(4096-(du+1)), 12) + (a_in << 6));  v' = clip24(tz(v*(4096-dv), 12) + u' + bias)
-s = v' > threshold;  v' = 0 where s
-Updates u, v (lanes,) and appends first_event + neuron to `events` where it spiked. Neurons that pad the lanes have
-neither current nor bias, so they never spike."""
+u' = wrap24(tz(u*u_m, 12) + (a_in << shift));  v' = clip24(tz(v*v_m, 12) + u' + bias);  s = v' > threshold;  v' = 0 where s
+Groups of 16 channels; all arguments are int64, the arrays addresses. current, u, v, counts: int32 (groups,16);
+`bias` (int32) and `out` (bytes 0/1) advance by their steps, in bytes. Updates u, v, writes out, adds to counts.
+Channels that pad a group have neither current nor bias, so they never spike. Without u: the same for u_m = 0."""
 
 
-def _or_pixel(typing_context: Any, current: Any, lanes: Any, events: Any, slot: Any, first_event: Any) -> Any:
+def _or_tile(typing_context: Any, current: Any, counts: Any, out: Any, out_step: Any, groups: Any) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        current_data = array_data(context, builder, signature.args[0], arguments[0])
-        events_data = array_data(context, builder, signature.args[2], arguments[2])
-        loop = Loop(builder, ir.Constant(I64, 0), arguments[1], LANES, [arguments[3]])
-        a_in = builder.load(pointer_at(builder, current_data, loop.index, _VECTOR), align=4)
-        fired = builder.icmp_signed(">", a_in, _constant(0))
-        loop.close([_emit(builder, fired, arguments[4], loop.index, events_data, loop.values[0])])
-        return loop.values[0]
+        current, counts, out, out_step, groups = arguments
+        tile = _Tile(builder, groups)
+        fired = builder.icmp_signed(">", tile.load(current), _constant(0))
+        return tile.emit(fired, out, out_step, counts)
 
-    integer = types.int64
-    return integer(current, integer, events, integer, integer), generate
+    return types.int64(*[types.int64] * 5), generate
 
 
-or_pixel: Any = intrinsic(_or_pixel)
-"""or_pixel(current, lanes, events, slot, first_event) -> slot;  s = a_in > 0, appended as lif_pixel does."""
+or_tile: Any = intrinsic(_or_tile)
+"""or_tile(current, counts, out, out_step, groups) -> spikes;  s = a_in > 0, written as lif_tile does."""
+
+
+def _readout_tile(
+    typing_context: Any, current: Any, bias: Any, bias_step: Any, out: Any, out_step: Any, groups: Any, shift: Any
+) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        current, bias, bias_step, out, out_step, groups, shift = arguments
+        by = splat(builder, builder.trunc(shift, I32), LANES)
+        tile = _Tile(builder, groups)
+        value = builder.add(builder.shl(tile.load(current), by), tile.load(bias, bias_step))
+        builder.store(value, tile.at(out, out_step), align=4)
+        return tile.close()
+
+    return types.int64(*[types.int64] * 7), generate
+
+
+readout_tile: Any = intrinsic(_readout_tile)
+"""readout_tile(current, bias, bias_step, out, out_step, groups, shift) -> 0;  out = (a_in << shift) + bias, int32."""

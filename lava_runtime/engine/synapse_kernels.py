@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from lava_runtime.engine.compiled import carray, inlined, int32_pointer
 from lava_runtime.engine.vector_sums import (
+    LANES,
+    clear_words,
     copy_shifted,
     sum_rows_16,
     sum_rows_32,
@@ -25,38 +27,41 @@ from netx_export.graph.fixedpoint import CONV_WRAP, STATE_LIMIT
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
-# Columns of the table that describes a population's projections, one row each.
-START: Final = 0  # address of the source's `start`
-EVENTS: Final = 1  # address of the source's `events`
-VALUES: Final = 2  # address of the source's `values`, 0 for 0/1 spikes
-SOURCE_C: Final = 3
-SOURCE_H: Final = 4
-SOURCE_W: Final = 5
-FIRST_C: Final = 6  # channel slice
-LAST_C: Final = 7
-KERNEL_H: Final = 8
-KERNEL_W: Final = 9
-STRIDE_Y: Final = 10
-STRIDE_X: Final = 11
-PADDING_Y: Final = 12
-PADDING_X: Final = 13
-DILATION_Y: Final = 14
-DILATION_X: Final = 15
-UPSAMPLE: Final = 16
-LAG: Final = 17  # local steps between a spike and its arrival
-FIRST_WEIGHT: Final = 18  # where the projection's weights begin
-FIRST_ROW: Final = 19  # the projection's first row, counted from the first weight
-ROW_LENGTH: Final = 20
-PIXEL_COLUMN: Final = 21  # columns from one output pixel's weights to the next one's (Dense), else 0
-GROUP_IN: Final = 22
-GROUP_OUT: Final = 23
-EXPONENT: Final = 24
-WRAP: Final = 25  # 1 where the sum may reach 24 bits and wraps
-LAST_OF_SUM: Final = 26  # 0 where the next projection continues the same sum
-PLAIN: Final = 27  # 1 for 0/1 spikes into all output channels: packed rows
-WHOLE: Final = 28  # 1 where PLAIN or TWIN, from all channels of the source: whole runs of events
-TWIN: Final = 29  # 1 for 0/1 spikes from each channel to its twin: depthwise, one-to-one
-COLUMNS: Final = 30
+# Columns of the table that describes a population's projections, one row each (graded input: one per byte of a message).
+START: Final = 0  # address of the source's lists: where pixels start
+EVENTS: Final = 1  # address of the source's lists: active neurons
+SOURCE_C: Final = 2
+SOURCE_H: Final = 3
+SOURCE_W: Final = 4
+KERNEL_H: Final = 5
+KERNEL_W: Final = 6
+STRIDE_Y: Final = 7
+STRIDE_X: Final = 8
+PADDING_Y: Final = 9
+PADDING_X: Final = 10
+DILATION_Y: Final = 11
+DILATION_X: Final = 12
+UPSAMPLE: Final = 13
+LAG: Final = 14  # local steps between a spike and its arrival
+EXPONENT: Final = 15
+WRAP: Final = 16  # 1 where the sum may reach 24 bits and wraps
+TWIN: Final = 17  # 1 for spikes from each channel to its twin: depthwise, one-to-one
+LAST_OF_SUM: Final = 18  # 0 where the next projection continues the same sum
+FIRST_WEIGHT: Final = 19  # where the sum's packed weights begin
+FIRST_ROW: Final = 20  # the projection's first row, counted from the first weight
+ROW_LENGTH: Final = 21
+PIXEL_COLUMN: Final = 22  # columns from one output pixel's weights to the next one's (Dense), else 0
+MOVE: Final = 23  # how the receptive field moves with the output pixel: FIXED, CONVOLVED, TRANSPOSED
+BASE: Final = 24  # address of the source's map: frame 0 seen through the lag, row 0, column 0, channel 0
+FRAME: Final = 25  # bytes of the map from step to step
+ROW: Final = 26  # from row to row
+PITCH: Final = 27  # from pixel to pixel
+COLUMN_STEP: Final = 28  # source columns between neighbouring pixels of a tile
+COLUMNS: Final = 29
+
+FIXED: Final = 0
+CONVOLVED: Final = 1
+TRANSPOSED: Final = 2
 
 _LINE: Final = 6
 _MANY: Final = 1 << 48
@@ -67,8 +72,6 @@ _MASK = np.int32(CONV_WRAP - 1)
 
 def places(row: Int64s, width: int) -> tuple[int, int]:
     """How many numbers a projection needs in `columns` (for `width` output columns) and in `lines`."""
-    if not row[WHOLE]:
-        return 0, 0
     runs = 1 if row[UPSAMPLE] == 1 and row[DILATION_X] == 1 else int(row[KERNEL_W])
     return 3 * width * runs, _LINE * runs * int(row[KERNEL_H])
 
@@ -81,8 +84,6 @@ def place_columns(table: Int64s, width: int, columns: Int32s) -> None:
     """
     at = 0
     for p in range(table.shape[0]):
-        if table[p, WHOLE] == 0:
-            continue
         C, W, up = table[p, SOURCE_C], table[p, SOURCE_W], table[p, UPSAMPLE]
         kernel_w, dilation_x = table[p, KERNEL_W], table[p, DILATION_X]
         one_run = up == 1 and dilation_x == 1
@@ -111,25 +112,25 @@ def place_lines(table: Int64s, width: int, steps: int, b: int, y: int, lines: In
     count = 0
     column_at = 0
     for p in range(table.shape[0]):
-        if table[p, WHOLE]:
-            C, H, W, up = table[p, SOURCE_C], table[p, SOURCE_H], table[p, SOURCE_W], table[p, UPSAMPLE]
-            kernel_w = table[p, KERNEL_W]
-            runs = 1 if up == 1 and table[p, DILATION_X] == 1 else kernel_w
-            for ky in range(table[p, KERNEL_H]):
-                row_y = y * table[p, STRIDE_Y] - table[p, PADDING_Y] + ky * table[p, DILATION_Y]
-                if row_y < 0 or row_y >= H * up:
-                    continue
-                line = (b * steps - table[p, LAG]) * H + row_y // up
-                for run in range(runs):
-                    at = _LINE * count
-                    lines[at] = table[p, START] + 4 * line * (W + 1)
-                    lines[at + 1] = 4 * H * (W + 1)
-                    lines[at + 2] = table[p, EVENTS] + 4 * line * W * C
-                    lines[at + 3] = 4 * H * W * C
-                    lines[at + 4] = column_at + 3 * width * run
-                    lines[at + 5] = table[p, FIRST_ROW] + ky * kernel_w * C
-                    count += 1
-            column_at += 3 * width * runs
+        C, H, W, up = table[p, SOURCE_C], table[p, SOURCE_H], table[p, SOURCE_W], table[p, UPSAMPLE]
+        kernel_w = table[p, KERNEL_W]
+        room = W * C + LANES
+        runs = 1 if up == 1 and table[p, DILATION_X] == 1 else kernel_w
+        for ky in range(table[p, KERNEL_H]):
+            row_y = y * table[p, STRIDE_Y] - table[p, PADDING_Y] + ky * table[p, DILATION_Y]
+            if row_y < 0 or row_y >= H * up:
+                continue
+            line = (b * steps - table[p, LAG]) * H + row_y // up
+            for run in range(runs):
+                at = _LINE * count
+                lines[at] = table[p, START] + 4 * line * (W + 1)
+                lines[at + 1] = 4 * H * (W + 1)
+                lines[at + 2] = table[p, EVENTS] + 4 * line * room
+                lines[at + 3] = 4 * H * room
+                lines[at + 4] = column_at + 3 * width * run
+                lines[at + 5] = table[p, FIRST_ROW] + ky * kernel_w * C
+                count += 1
+        column_at += 3 * width * runs
         ends[p] = count
 
 
@@ -147,59 +148,6 @@ def collect_runs(
         events = carray(int32_pointer(lines[at + 2] + t * lines[at + 3]), (_MANY,))
         copy_shifted(events, begin, length, lines[at + 5] + columns[place + 2], rows, count)
         count += length
-    return count
-
-
-@inlined
-def collect_single(
-    table: Int64s,
-    p: int,
-    steps: int,
-    b: int,
-    t: int,
-    y: int,
-    x: int,
-    count: int,
-    rows: Int32s,
-    targets: Int32s,
-    values: Int32s,
-) -> int:
-    """Append the active rows of projection `p` at (y,x) one by one: channel slices, groups, graded messages.
-
-    `targets` is the first output channel of a row's group, `values` the message.
-    """
-    C, H, W = table[p, SOURCE_C], table[p, SOURCE_H], table[p, SOURCE_W]
-    first_c = table[p, FIRST_C]
-    channels = table[p, LAST_C] - first_c
-    kernel_w, up = table[p, KERNEL_W], table[p, UPSAMPLE]
-    group_in, group_out = table[p, GROUP_IN], table[p, GROUP_OUT]
-    graded = table[p, VALUES] != 0
-    start = carray(int32_pointer(table[p, START]), (_MANY,))
-    events = carray(int32_pointer(table[p, EVENTS]), (_MANY,))
-    messages = carray(int32_pointer(table[p, VALUES]), (_MANY,))
-    left = x * table[p, STRIDE_X] - table[p, PADDING_X]
-    for ky in range(table[p, KERNEL_H]):
-        row_y = y * table[p, STRIDE_Y] - table[p, PADDING_Y] + ky * table[p, DILATION_Y]
-        if row_y < 0 or row_y >= H * up:
-            continue
-        line = (b * steps + t - table[p, LAG]) * H + row_y // up
-        first_start = line * (W + 1)
-        first_event = line * W * C
-        for kx in range(kernel_w):
-            column = left + kx * table[p, DILATION_X]
-            if column < 0 or column >= W * up:
-                continue
-            source_x = column if up == 1 else column // up
-            tap = table[p, FIRST_ROW] + (ky * kernel_w + kx) * channels
-            begin = first_event + start[first_start + source_x]
-            end = first_event + start[first_start + source_x + 1]
-            for i in range(begin, end):
-                c = events[i] - source_x * C - first_c
-                if 0 <= c < channels:
-                    rows[count] = tap + c
-                    targets[count] = c if group_in == 1 and group_out == 1 else c // group_in * group_out
-                    values[count] = messages[i] if graded else 1
-                    count += 1
     return count
 
 
@@ -240,8 +188,7 @@ def add_twins(
     total: Int32s,
 ) -> None:
     """total[c] = sum over the taps of lines first..last at column x of w[tap,c] where channel c spiked."""
-    for o in range(total.size):
-        total[o] = 0
+    clear_words(np.int64(total.ctypes.data), total.size // LANES, 4 * LANES)
     for line in range(first, last):
         at = _LINE * line
         place = lines[at + 4] + 3 * x
@@ -255,71 +202,38 @@ def add_twins(
 
 
 @inlined
-def add_general(
-    weights: npt.NDArray[np.int8],
-    first: int,
-    row_length: int,
-    width: int,
-    rows: Int32s,
-    targets: Int32s,
-    values: Int32s,
-    count: int,
-    total: Int32s,
-) -> None:
-    """total[targets[i] + k] = sum_i weights[first + rows[i]*row_length + k] * values[i], groups and graded messages."""
-    for o in range(total.size):
-        total[o] = 0
-    for i in range(count):
-        at = first + rows[i] * row_length
-        target = targets[i]
-        value = values[i]
-        for k in range(width):
-            total[target + k] += np.int32(weights[at + k] * value)
-
-
-@inlined
 def pixel_current(
     table: Int64s,
     ends: Int64s,
     lines: Int64s,
     columns: Int32s,
     weights: npt.NDArray[np.int8],
-    steps: int,
-    b: int,
     t: int,
-    y: int,
     x: int,
     pixel: int,
     rows: Int32s,
-    targets: Int32s,
-    values: Int32s,
     part: Int32s,
     current: Int32s,
 ) -> None:
-    """current (C,) = sum over projections of wrap24(sum << exponent), added in 32 bits."""
+    """current (C,) = sum over projections of wrap24(shift(sum, exponent)), added in 32 bits."""
     count = 0
     line = 0
     fresh = True
     for p in range(table.shape[0]):
         arrives = t >= table[p, LAG]
         if arrives and table[p, TWIN] == 0:
-            if table[p, WHOLE]:
-                count = collect_runs(line, ends[p], lines, columns, t, x, count, rows)
-            else:
-                count = collect_single(table, p, steps, b, t, y, x, count, rows, targets, values)
+            count = collect_runs(line, ends[p], lines, columns, t, x, count, rows)
         begin, line = line, ends[p]
         if table[p, LAST_OF_SUM] == 0:
             continue
         first = table[p, FIRST_WEIGHT] + pixel * table[p, PIXEL_COLUMN]
         # The first sum goes straight into `current`.
         total = current if fresh else part
-        if table[p, PLAIN] == 1:
+        if table[p, TWIN] == 0:
             add_plain(weights, first, table[p, ROW_LENGTH], rows, count, total)
-        elif table[p, TWIN] == 1:
+        else:
             end = line if arrives else begin
             add_twins(begin, end, lines, columns, table[p, SOURCE_C], weights, first, t, x, total)
-        else:
-            add_general(weights, first, table[p, ROW_LENGTH], table[p, GROUP_OUT], rows, targets, values, count, total)
         count = 0
         scale(total, np.int32(table[p, EXPONENT]), table[p, WRAP] == 1)
         if not fresh:
@@ -330,10 +244,13 @@ def pixel_current(
 
 @inlined
 def scale(total: Int32s, exponent: np.int32, wrap: bool) -> None:
-    """total << exponent, then modulo 2**24 into [-2**23, 2**23) where a Conv may reach that."""
-    if exponent:
+    """total << exponent (>>, which floors, below 0), then modulo 2**24 into [-2**23, 2**23) where a Conv may reach that."""
+    if exponent > 0:
         for o in range(total.size):
             total[o] = np.int32(total[o] << exponent)
+    if exponent < 0:
+        for o in range(total.size):
+            total[o] = np.int32(total[o] >> -exponent)
     if wrap:
         for o in range(total.size):
             total[o] = np.int32(np.int32(np.int32(total[o] + _HALF) & _MASK) - _HALF)

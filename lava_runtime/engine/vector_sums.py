@@ -16,7 +16,7 @@ import numpy.typing as npt
 from llvmlite import ir
 
 from lava_runtime.engine.compiled import intrinsic, types
-from lava_runtime.engine.llvm_loops import I16, I32, I64, Loop, array_data, pointer_at, splat
+from lava_runtime.engine.llvm_loops import I16, I32, I64, Loop, array_data, at_address, pointer_at, splat
 
 ROWS_PER_FLUSH: Final = 256
 """-128 * 256 is the lowest 16-bit number, 255 * 256 fits 16 bits without sign."""
@@ -132,3 +132,56 @@ def _copy_shifted(typing_context: Any, source: Any, begin: Any, length: Any, shi
 copy_shifted: Any = intrinsic(_copy_shifted)
 """copy_shifted(source, begin, length, shift, target, at): target[at + i] = source[begin + i] + shift, i < length.
 Reads and writes whole lanes: both arrays need LANES spare elements at their end."""
+
+
+def _append_active(typing_context: Any, source: Any, channels: Any, first_event: Any, events: Any, slot: Any) -> Any:
+    numbers_type = ir.VectorType(I32, LANES)
+    bytes_type = ir.VectorType(ir.IntType(8), LANES)
+    lane_numbers = ir.Constant(numbers_type, list(range(LANES)))
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        source, channels, first_event, events, slot = arguments
+        loop = Loop(builder, ir.Constant(I64, 0), channels, LANES, [slot])
+        active = builder.load(at_address(builder, builder.add(source, loop.index), bytes_type), align=1)
+        fired = builder.icmp_unsigned("!=", active, ir.Constant(bytes_type, None))
+        left = splat(builder, builder.trunc(builder.sub(channels, loop.index), I32), LANES)
+        fired = builder.and_(fired, builder.icmp_signed("<", lane_numbers, left))
+        first = builder.trunc(builder.add(first_event, loop.index), I32)
+        numbers = builder.add(splat(builder, first, LANES), lane_numbers)
+        store = builder.module.declare_intrinsic(
+            f"llvm.masked.compressstore.v{LANES}i32",
+            fnty=ir.FunctionType(ir.VoidType(), [numbers_type, I32.as_pointer(), fired.type]),
+        )
+        at = builder.add(events, builder.mul(loop.values[0], ir.Constant(I64, 4)))
+        builder.call(store, [numbers, at_address(builder, at, I32), fired])
+        count = builder.ctpop(builder.zext(builder.bitcast(fired, I16), I64))
+        loop.close([builder.add(loop.values[0], count)])
+        return loop.values[0]
+
+    return types.int64(*[types.int64] * 5), generate
+
+
+append_active: Any = intrinsic(_append_active)
+"""append_active(source, channels, first_event, events, slot) -> slot: append first_event + c to `events` for each
+c < channels whose byte is not 0; `source` and `events` are addresses, the latter of int32."""
+
+
+def _clear(width: int) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        address, count, step = arguments
+        vector = ir.VectorType(ir.IntType(width), LANES)
+        loop = Loop(builder, ir.Constant(I64, 0), count, 1, [])
+        at = builder.add(address, builder.mul(loop.index, step))
+        builder.store(ir.Constant(vector, None), at_address(builder, at, vector), align=1)
+        loop.close([])
+        return context.get_dummy_value()
+
+    def typing(typing_context: Any, address: Any, count: Any, step: Any) -> Any:
+        return types.void(*[types.int64] * 3), generate
+
+    return intrinsic(typing)
+
+
+clear_words: Any = _clear(32)
+clear_bytes: Any = _clear(8)
+"""clear_words(address, count, step): `count` groups of 16 numbers, `step` bytes apart, become 0."""

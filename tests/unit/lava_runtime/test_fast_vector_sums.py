@@ -8,9 +8,17 @@ import numba
 import numpy as np
 import pytest
 
-from lava_runtime.engine.neuron_kernels import lif_pixel, or_pixel
+from lava_runtime.engine.neuron_kernels import lif_tile, lif_tile_without_u, or_tile, readout_tile
 from lava_runtime.engine.synapse_kernels import add_plain
-from lava_runtime.engine.vector_sums import LANES, ROWS_PER_FLUSH, copy_shifted, pack_rows, padded, units
+from lava_runtime.engine.vector_sums import (
+    LANES,
+    ROWS_PER_FLUSH,
+    append_active,
+    copy_shifted,
+    pack_rows,
+    padded,
+    units,
+)
 from netx_export.graph import fixedpoint
 
 
@@ -25,13 +33,30 @@ def copy_of(source: Any, begin: int, length: int, shift: int, target: Any, at: i
 
 
 @numba.njit  # type: ignore[misc]
-def lif_of(current: Any, u: Any, v: Any, bias: Any, mu: int, mv: int, vth: int, events: Any) -> int:
-    return lif_pixel(current, u, v, bias, current.size, mu, mv, vth, events, 3, 1000)  # type: ignore[no-any-return]
+def lif_of(
+    current: Any, u: Any, v: Any, bias: Any, counts: Any, out: Any, mu: int, mv: int, vth: int, with_u: bool
+) -> int:
+    groups = current.size // 16
+    arrays = current.ctypes.data, u.ctypes.data, v.ctypes.data, bias.ctypes.data
+    behind = counts.ctypes.data, out.ctypes.data
+    if with_u:
+        return lif_tile(*arrays, 64, *behind, 20, groups, 6, mu, mv, vth)  # type: ignore[no-any-return]
+    return lif_tile_without_u(*arrays, 64, *behind, 20, groups, 6, mu, mv, vth)  # type: ignore[no-any-return]
 
 
 @numba.njit  # type: ignore[misc]
-def or_of(current: Any, events: Any) -> int:
-    return or_pixel(current, current.size, events, 0, 0)  # type: ignore[no-any-return]
+def or_of(current: Any, counts: Any, out: Any) -> int:
+    return or_tile(current.ctypes.data, counts.ctypes.data, out.ctypes.data, 16, current.size // 16)  # type: ignore[no-any-return]
+
+
+@numba.njit  # type: ignore[misc]
+def readout_of(current: Any, bias: Any, out: Any, shift: int) -> None:
+    readout_tile(current.ctypes.data, bias.ctypes.data, 0, out.ctypes.data, 64, current.size // 16, shift)
+
+
+@numba.njit  # type: ignore[misc]
+def active_of(source: Any, channels: int, first: int, events: Any, slot: int) -> int:
+    return append_active(source.ctypes.data, channels, first, events.ctypes.data, slot)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("channels", [1, 15, 16, 17, 40, 64, 93, 112, 128, 250, 512, 891])
@@ -82,20 +107,44 @@ def test_lif_over_the_whole_range_of_its_states(wide: bool) -> None:
         bias = rng.integers(-(1 << 19), 1 << 19, 64).astype(np.int32)
         du, dv, vth = (int(rng.integers(0, high)) for high in (4096, 4096, 1 << 17))
         want_u, want_v, want_s = fixedpoint.lif_step(u, v, current, du=du, dv=dv, bias=bias, vth_mant=vth)
-        events = np.full(100, -1, np.int32)
+        if not wide:
+            du = int(rng.choice([du, fixedpoint.NO_CURRENT_STATE]))
+            want_u, want_v, want_s = fixedpoint.lif_step(u, v, current, du=du, dv=dv, bias=bias, vth_mant=vth)
         multipliers = fixedpoint.current_multiplier(du), fixedpoint.voltage_multiplier(dv)
-        end = lif_of(current, u, v, bias, *multipliers, vth << 6, events)
-        np.testing.assert_array_equal(u, want_u)
+        counts, out = np.full(64, 3, np.int32), np.full(80, 9, np.uint8)
+        with_u = multipliers[0] != 0
+        fired = lif_of(current, u, v, bias, counts, out, *multipliers, vth << 6, with_u)
+        if with_u:
+            np.testing.assert_array_equal(u, want_u)
         np.testing.assert_array_equal(v, want_v)
-        np.testing.assert_array_equal(events[3:end], 1000 + np.flatnonzero(want_s))
-        # Not a slot before or behind the claimed ones is touched.
-        assert (events[:3] == -1).all()
-        assert (events[end:] == -1).all()
+        assert fired == want_s.sum()
+        np.testing.assert_array_equal(counts, 3 + want_s)
+        # Groups of 16 lie 20 bytes apart; what is between them stays.
+        np.testing.assert_array_equal(out.reshape(4, 20)[:, :16].reshape(-1), want_s)
+        assert (out.reshape(4, 20)[:, 16:] == 9).all()
 
 
-def test_or_appends_positive_currents() -> None:
+def test_or_fires_on_positive_currents() -> None:
     current = np.array([5, 0, -1, 1] * 8, np.int32)
-    events = np.full(40, -1, np.int32)
-    assert or_of(current, events) == 16
-    np.testing.assert_array_equal(events[:16], np.flatnonzero(current > 0))
-    assert (events[16:] == -1).all()
+    counts, out = np.zeros(32, np.int32), np.full(32, 9, np.uint8)
+    assert or_of(current, counts, out) == 16
+    np.testing.assert_array_equal(out, current > 0)
+    np.testing.assert_array_equal(counts, current > 0)
+
+
+def test_readouts_wrap_at_32_bits() -> None:
+    current = np.array([5, -7, 1 << 30, -(1 << 30)] * 8, np.int32)
+    bias, out = np.full(16, 3, np.int32), np.zeros(32, np.int32)
+    readout_of(current, bias, out, 2)
+    np.testing.assert_array_equal(out, fixedpoint.wrap_int32((current.astype(np.int64) << 2) + 3))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 16, 17, 64])
+def test_active_channels_are_listed(channels: int) -> None:
+    source = (np.random.default_rng(channels).random(channels + LANES) < 0.4).astype(np.uint8)
+    events = np.full(100, -1, np.int32)
+    end = active_of(source, channels, 1000, events, 3)
+    np.testing.assert_array_equal(events[3:end], 1000 + np.flatnonzero(source[:channels]))
+    # Not a slot before or behind the claimed ones is touched.
+    assert (events[:3] == -1).all()
+    assert (events[end:] == -1).all()
