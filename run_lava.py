@@ -30,7 +30,7 @@ from training.checkpoints import shipped
 from training.coco_files import save_frames, write_coco, write_frames
 from training.config import DetectorTask
 from training.detection import DetectionScores
-from training.scoring import decode_outputs, score_windows, task_of
+from training.scoring import decode_outputs, score_windows, silence_after, task_of
 from training.sources import UNSEEN_SEED, EvaluationSet, open_windows
 from training.window_jobs import DataSet, find_cubes, open_data_set
 from training.window_results import read_results, result_files
@@ -94,7 +94,8 @@ def run_data_set(options: argparse.Namespace, graph: Graph, task: DetectorTask, 
     on_cluster = options.workers is not None or options.scheduler is not None
     threads = options.threads or (1 if on_cluster else None)
     settings = Settings(probes=probes, outputs=not options.drop_outputs, threads=threads)
-    data = open_data_set(options.data, task, limit=options.windows, seed=options.seed)
+    after = silence_after(graph, task)
+    data = open_data_set(options.data, task, limit=options.windows, seed=options.seed, after=after)
     store = ChunkStore(out)
     store.open({**settings.identity(graph), "data set": data.identity}, restart=options.restart)
     started = time.perf_counter()
@@ -167,7 +168,12 @@ def run_in_memory(options: argparse.Namespace, graph: Graph, task: DetectorTask,
 
     started = time.perf_counter()
     trace = lava_runtime.run(
-        graph, data.cubes(), backend=options.backend, probes=probes, progress=True, **backend_options(options)
+        graph,
+        data.cubes(after=silence_after(graph, task)),
+        backend=options.backend,
+        probes=probes,
+        progress=True,
+        **backend_options(options),
     )
     seconds = time.perf_counter() - started
     detections = decode_outputs(trace.values(graph), task)

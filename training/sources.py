@@ -16,7 +16,7 @@ from netx_export.errors import ConfigError, RecordingError
 from training.config import DetectorTask
 from training.event_files import BOX_DTYPE, read_dat
 from training.recordings import generate_recording
-from training.windows import Binning, Window, WindowSet, bin_window
+from training.windows import Binning, Window, WindowSet, bin_window, followed_by_silence
 
 Array = npt.NDArray[Any]
 
@@ -40,9 +40,9 @@ class EvaluationSet:
     origin: str
     events: int | None = None
 
-    def cubes(self) -> npt.NDArray[np.uint8]:
-        """All windows as one input, (T,B,C,H,W)."""
-        return np.stack([window.cube for window in self.windows], axis=1)
+    def cubes(self, *, after: int = 0) -> npt.NDArray[np.uint8]:
+        """All windows as one input, (T+after,B,C,H,W); `after` silent steps follow each."""
+        return followed_by_silence(np.stack([window.cube for window in self.windows], axis=1), after)
 
     @property
     def empty(self) -> int:

@@ -23,7 +23,15 @@ from training.event_pieces import EventIndex, Piece, index_events, pieces_betwee
 from training.recordings import count_moments, generate_recording
 from training.sources import ANNOTATION_HZ, RECORDING_S, UNSEEN_SEED
 from training.window_results import JudgedWindow, results_text
-from training.windows import Binning, Window, WindowSet, bin_window, boxes_at, read_annotations
+from training.windows import (
+    Binning,
+    Window,
+    WindowSet,
+    bin_window,
+    boxes_at,
+    followed_by_silence,
+    read_annotations,
+)
 
 Array = npt.NDArray[Any]
 
@@ -90,11 +98,12 @@ class FileWindows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowJob:
-    """Some windows of one recording, and how their outputs become boxes."""
+    """Some windows of one recording, the silent steps `after` each, and how their outputs become boxes."""
 
     recording: str
     task: DetectorTask
     source: GeneratedWindows | FileWindows
+    after: int = 0
 
     @property
     def samples(self) -> int:
@@ -104,12 +113,12 @@ class WindowJob:
     @property
     def digest(self) -> str:
         """A hash of everything that decides windows and boxes."""
-        return hashlib.sha256(json.dumps([self.task.to_json(), self.source.identity]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.task.to_json(), self.after, self.source.identity]).encode()).hexdigest()
 
     def load(self) -> tuple[npt.NDArray[np.uint8], tuple[Window, ...]]:
-        """The cubes (T,B,C,H,W) and their windows."""
+        """The cubes with the silence behind them, (T+after,B,C,H,W), and their windows."""
         windows = self.source.windows(self.task.binning())
-        return np.stack([window.cube for window in windows], axis=1), windows
+        return followed_by_silence(np.stack([window.cube for window in windows], axis=1), self.after), windows
 
     def result(self, notes: Sequence[Window], values: Mapping[str, Array]) -> str:
         """Windows and detections as text; `training.window_results` reads it."""
@@ -128,8 +137,8 @@ class WindowJob:
 class DataSet:
     """Recordings to run: their jobs are planned one recording at a time, as they are asked for.
 
-    `labelled`: boxes are known and can be scored. `events` counts the events of the files that were planned, None for
-    generated recordings; `unreadable` names the recordings left out, and why.
+    `labelled`: boxes are known and can be scored. `after` silent steps follow each window. `events` counts the events of
+    the files that were planned, None for generated recordings; `unreadable` names the recordings left out, and why.
     """
 
     task: DetectorTask
@@ -138,6 +147,7 @@ class DataSet:
     limit: int | None
     paths: tuple[Path, ...] | None
     seed: int = UNSEEN_SEED
+    after: int = 0
     events: int | None = None
     unreadable: dict[str, str] = field(default_factory=dict)
 
@@ -192,11 +202,15 @@ class DataSet:
         return range(index.first_us + window_us, index.first_us + count * window_us + 1, window_us), _NO_BOXES, index
 
     def _job(self, recording: str, source: GeneratedWindows | FileWindows) -> WindowJob:
-        return WindowJob(recording=recording, task=self.task, source=source)
+        return WindowJob(recording=recording, task=self.task, source=source, after=self.after)
 
 
-def open_data_set(data: Sequence[Path], task: DetectorTask, *, limit: int | None, seed: int = UNSEEN_SEED) -> DataSet:
+def open_data_set(
+    data: Sequence[Path], task: DetectorTask, *, limit: int | None, seed: int = UNSEEN_SEED, after: int = 0
+) -> DataSet:
     """A data set of at most `limit` windows: nothing given (generated), folders of recordings, event files.
+
+    `after` silent steps follow each window (`training.scoring.silence_after`).
 
     A folder with `*_bbox.npy` is labelled: its windows end at the annotated moments. All other recordings are cut into
     windows from their first event on. Raises RecordingError for paths without recordings, ConfigError for a limit below
@@ -208,7 +222,7 @@ def open_data_set(data: Sequence[Path], task: DetectorTask, *, limit: int | None
         if limit is None:
             raise ConfigError("windows = all; generated recordings never end, give a number or --data")
         origin = f"generated recordings from seed {seed}"
-        return DataSet(task=task, origin=origin, labelled=True, limit=limit, paths=None, seed=seed)
+        return DataSet(task=task, origin=origin, labelled=True, limit=limit, paths=None, seed=seed, after=after)
     labelled: dict[Path, bool] = {}
     paths: list[Path] = []
     for path in data:
@@ -235,7 +249,9 @@ def open_data_set(data: Sequence[Path], task: DetectorTask, *, limit: int | None
             f"{with_boxes} has boxes and {without} has none; run them separately, so that every window is scored or none"
         )
     origin = ", ".join(str(path) for path in data)
-    return DataSet(task=task, origin=origin, labelled=all(labelled.values()), limit=limit, paths=tuple(paths))
+    return DataSet(
+        task=task, origin=origin, labelled=all(labelled.values()), limit=limit, paths=tuple(paths), after=after
+    )
 
 
 class _Loads(Protocol):

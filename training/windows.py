@@ -87,6 +87,13 @@ def bin_window(events: Array, t_end_us: int, binning: Binning) -> npt.NDArray[np
     return cube
 
 
+def followed_by_silence(cubes: npt.NDArray[np.uint8], after: int) -> npt.NDArray[np.uint8]:
+    """Windows (T,B,C,H,W) and `after` empty steps, (T+after,B,C,H,W), for networks that answer later than they look."""
+    if not after:
+        return cubes
+    return np.concatenate([cubes, np.zeros((after, *cubes.shape[1:]), np.uint8)])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowKey:
     """One entry of the index: which recording, and the moment in us at which the window ends."""

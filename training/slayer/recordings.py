@@ -14,7 +14,7 @@ from torch import Tensor
 from training.config import DetectorTask
 from training.slayer.networks import BEFORE
 from training.window_store import WindowStore
-from training.windows import Window
+from training.windows import Window, followed_by_silence
 
 Array = npt.NDArray[Any]
 
@@ -38,8 +38,7 @@ def with_silence(cubes: npt.NDArray[np.uint8], *, after: int, before: int = BEFO
 
 def hardware_input(cubes: npt.NDArray[np.uint8], *, after: int) -> npt.NDArray[np.uint8]:
     """Windows (T,B,C,H,W) followed by silence, (T+after,B,C,H,W): hardware runs the step before data by itself."""
-    silence = np.zeros((after, *cubes.shape[1:]), np.uint8)
-    return np.concatenate([cubes, silence])
+    return followed_by_silence(cubes, after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
