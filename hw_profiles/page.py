@@ -24,8 +24,9 @@ from hw_profiles.mesh_picture import (
 )
 from hw_profiles.palette import PART_COLOURS, TERM_COLOURS, link_palette, load_palette
 from hw_profiles.quantities import format_count, format_energy, format_time
-from hw_profiles.report import LayerStatic, Report, same_run
+from hw_profiles.report import Report, same_run
 from hw_profiles.slices import RESOURCES
+from hw_profiles.static_part import LayerStatic
 
 TEMPLATES = Path(__file__).parent
 

@@ -11,17 +11,18 @@ import numpy as np
 
 from hw_profiles.calibration import Calibration, Measurement, calibrate
 from hw_profiles.counters import Counters, count_arithmetic
-from hw_profiles.energy import Costing, Estimate, check_profile, price
+from hw_profiles.energy import Costing, check_profile, price
+from hw_profiles.estimate import Estimate
 from hw_profiles.frames import Frame
 from hw_profiles.latency import StepTime
-from hw_profiles.mapping import Mapping, Utilization
+from hw_profiles.mapping import Mapping
 from hw_profiles.packing import packing_notes
 from hw_profiles.probes import StepCounts
 from hw_profiles.profile import HardwareProfile
-from hw_profiles.reach import reach, whole_box
+from hw_profiles.static_part import StaticPart, static_part
 from lava_runtime.trace import Trace
 from netx_export.errors import ProfileError
-from netx_export.graph import Graph, Input, Or, Population, Readout, Wire, bias_of
+from netx_export.graph import Input, Readout
 
 REPORT_VERSION = 2
 
@@ -40,41 +41,6 @@ class ProfileFacts:
     cores_per_tile: int
     mesh_columns: int
     mesh_rows: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerStatic:
-    """One population without a run. `source` is its torch module path; `tile` is (w,h,c)."""
-
-    population: str
-    source: str
-    neuron: str
-    shape: tuple[int, int, int]
-    neurons: int
-    synapses: int
-    parameters: int
-    delay: int
-    cores: int
-    tile: tuple[int, int, int]
-    utilization: dict[str, tuple[int, int | None]]
-    binding: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StaticPart:
-    """The network on the chip, without a run. `parameters` counts shared kernels once, as folded for export."""
-
-    neurons: int
-    synapses: int
-    parameters: int
-    populations: int
-    projections: int
-    cores: int
-    chips: int
-    board_cores: int
-    board_chips: int
-    utilization: dict[str, tuple[int, int | None]]
-    layers: tuple[LayerStatic, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +185,7 @@ def report(
             mesh_columns=topology.mesh_columns if topology else 0,
             mesh_rows=topology.mesh_rows if topology else 0,
         ),
-        static=_static(mapping),
+        static=static_part(mapping),
         workload=workload,
         cores=_core_rows(mapping, costing),
         links=_link_rows(costing),
@@ -246,68 +212,6 @@ def _calibration(measured: Measurement, costing: Costing, profile: HardwareProfi
         dynamic_pj=estimate.total,
         static_pj=None if estimate.static is None else (estimate.static.low, estimate.static.high),
         step_ns=costing.step.total,
-    )
-
-
-# -- static --------------------------------------------------------------------------------------------------------
-
-
-def count_parameters(graph: Graph, *populations: Population) -> int:
-    """Weights of the distinct kernels that end in `populations`, and their biases; the ones of an OR do not count."""
-    kernels = {
-        id(projection.synapse.kernel): projection.synapse.kernel.mantissa.size
-        for population in populations
-        if not isinstance(population.neuron, Or)
-        for projection in graph.incoming[population.id]
-        if not isinstance(projection.synapse, Wire)
-    }
-    return sum(kernels.values()) + sum(_biases(population) for population in populations)
-
-
-def _biases(population: Population) -> int:
-    bias = bias_of(population.neuron)
-    # A single zero is the default of a population that has no bias.
-    return 0 if bias is None or (bias.size == 1 and not bias.any()) else int(bias.size)
-
-
-def _static(mapping: Mapping) -> StaticPart:
-    graph, profile = mapping.graph, mapping.profile
-    layers = tuple(_layer_static(mapping, p) for p in graph.populations if not isinstance(p.neuron, Input))
-    has_cores = profile.topology is not None
-    return StaticPart(
-        neurons=sum(layer.neurons for layer in layers),
-        synapses=sum(layer.synapses for layer in layers),
-        parameters=count_parameters(graph, *graph.populations),
-        populations=len(graph.populations),
-        projections=len(graph.projections),
-        cores=mapping.cores if has_cores else 0,
-        chips=mapping.chips,
-        board_cores=profile.topology.cores_per_chip * profile.chips if profile.topology else 0,
-        board_chips=profile.chips,
-        utilization=mapping.utilization(),
-        layers=layers,
-    )
-
-
-def _layer_static(mapping: Mapping, population: Population) -> LayerStatic:
-    graph = mapping.graph
-    box = whole_box(population.shape)
-    used: Utilization = mapping.utilization(population.id)
-    fill = {name: count / limit for name, (count, limit) in used.items() if limit and name != "cores"}
-    own = mapping.by_population[population.id]
-    return LayerStatic(
-        population=population.id,
-        source=population.source,
-        neuron=type(population.neuron).__name__,
-        shape=population.shape,
-        neurons=population.size,
-        synapses=sum(reach(p, graph.by_id[p.src], population, box).synapses() for p in graph.incoming[population.id]),
-        parameters=count_parameters(graph, population),
-        delay=max((p.longest_delay for p in graph.incoming[population.id]), default=0),
-        cores=len(own) if mapping.placement is not None else 0,
-        tile=own[0].tile,
-        utilization=used,
-        binding=max(fill, key=lambda name: fill[name]) if fill else "",
     )
 
 

@@ -12,7 +12,8 @@ from rich.table import Table
 from hw_profiles.calibration import Calibration
 from hw_profiles.comparison import Group
 from hw_profiles.quantities import format_count, format_energy, format_time
-from hw_profiles.report import LayerStatic, Report
+from hw_profiles.report import Report
+from hw_profiles.static_part import LayerStatic
 
 COLUMNS = (
     ("AxonIn", "axon_in"),

@@ -19,9 +19,10 @@ from rich.console import Console
 import hw_profiles
 import lava_runtime
 from hw_profiles.charts import spike_rates
-from hw_profiles.report import Report, count_parameters
+from hw_profiles.report import Report
 from hw_profiles.report_files import from_json, to_json
 from hw_profiles.report_schema import SCHEMA, schema
+from hw_profiles.static_part import count_parameters
 from hw_profiles.terminal import print_report, register_shares
 from lava_runtime import Probes
 from netx_export.errors import ProfileError
