@@ -41,7 +41,7 @@ def sigma_delta(seed: int = 0) -> Graph:
     rng = np.random.default_rng(seed)
     bias = rng.integers(-40, 60, 3).astype(np.int32)
     populations = (
-        Population(id="in", shape=(2, 5, 4), neuron=Input(message_bits=12)),
+        Population(id="in", shape=(2, 5, 4), neuron=Input(message_bits=8)),
         Population(id="d", shape=(2, 5, 4), neuron=Delta(vth=5, spike_exp=2, state_exp=3)),
         Population(id="a", shape=(3, 5, 4), neuron=SigmaDelta(vth=300, bias=bias, state_exp=2)),
         Population(id="b", shape=(1, 1, 6), neuron=SigmaDelta(vth=2000, activation="unit")),
