@@ -18,12 +18,13 @@ from lava_runtime import Probes
 from lava_runtime.arguments import add_arguments
 from lava_runtime.chunks import ChunkStore, Settings, compute_here, finish_chunks
 from lava_runtime.cluster import cluster
+from lava_runtime.comparison import compare_traces, load_traces
 from lava_runtime.interrupts import stop_requests
 from lava_runtime.run_folder import TRACE, check_folder, open_run, save_run
 from lava_runtime.streaming import trace_file
 from lava_runtime.trace import Trace
 from netx_export.command_line import exit_code, print_table, provenance, require_torch
-from netx_export.errors import ConfigError, RecordingError
+from netx_export.errors import ConfigError, RecordingError, RunError
 from netx_export.graph import Graph
 from netx_export.netx.describe import describe
 from training.checkpoints import shipped
@@ -45,6 +46,7 @@ examples:
   python run_lava.py my.net --data recordings/         a folder of *_td.dat + *_bbox.npy, scored with pycocotools
   python run_lava.py my.net --data drive_td.dat        one recording, cut into windows
   python run_lava.py my.net --inspect                  what is inside a .net file; nothing is run
+  python run_lava.py --compare runs/a runs/b           two runs of one network: where do they part first?
   python energy_report.py runs/tiny-sim                afterwards: what the run costs on a chip
 
 a whole data set, hours of it:
@@ -58,8 +60,8 @@ and left out. Recordings are read piece by piece, so memory does not grow with t
 stay in memory. On a cluster of several machines every worker needs Basalt, and the recordings under the same path.
 
 The run folder holds trace.h5 (spike counts, outputs, probes), detections.json and truth.json (COCO), run.json
-(scores, versions, command line) and network.net. Exit codes: 0 done, 2 a mistake in the input, 3 no such backend here,
-4 done, but recordings were left out, 130 interrupted.
+(scores, versions, command line) and network.net. Exit codes: 0 done, 1 --compare found a difference, 2 a mistake in the
+input, 3 no such backend here, 4 done, but recordings were left out, 130 interrupted.
 """
 
 
@@ -75,6 +77,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Load, run, decode, score, save, print."""
     options = parse(arguments)
+    if options.compare:
+        return compare_runs(options)
+    for given, option in ((options.compared_network, "--network"), (options.picture, "--picture")):
+        if given:
+            raise ConfigError(f"{option} {given} belongs to --compare A.h5 B.h5; give that too, or leave it out")
     graph, name = load_network(options.network)
     if options.inspect:
         print("\n".join(describe(graph)))
@@ -87,6 +94,27 @@ def main(arguments: list[str] | None = None) -> int:
     if options.backend == "fast" and not options.checkpoint:
         return run_data_set(options, graph, task, probes, out)
     return run_in_memory(options, graph, task, probes, out)
+
+
+def compare_runs(options: argparse.Namespace) -> int:
+    """Two traces side by side; 1 where they differ."""
+    first, second = options.compare
+    graph, mine, theirs = load_traces(
+        (first, second), options.compared_network or options.network, read_network=netx_export.read
+    )
+    found = compare_traces(graph, mine, theirs)
+    print(found)
+    if found.divergence is not None:
+        # Imported here: plotting takes seconds to load.
+        from hw_profiles.divergence_picture import draw_divergence
+
+        picture = options.picture or (first if first.is_dir() else first.parent) / "divergence.png"
+        try:
+            draw_divergence(found.divergence, mine, theirs, picture, names=(str(first), str(second)))
+            print(f"both over each other: {picture}")
+        except RunError as error:
+            print(f"no picture: {error}")
+    return 0 if found.equal else 1
 
 
 def run_data_set(options: argparse.Namespace, graph: Graph, task: DetectorTask, probes: Probes, out: Path) -> int:

@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, seed: int) -> None:
     _add_backend(parser.add_argument_group("where to run"))
     _add_data(parser.add_argument_group("what to run it on"), seed)
     _add_records(parser.add_argument_group("what to keep"))
+    _add_comparison(parser.add_argument_group("comparing two runs instead of running"))
     _add_scale(parser.add_argument_group("a data set on many cores or machines (backend fast)"))
 
 
@@ -55,6 +56,22 @@ def _add_records(group: argparse._ArgumentGroup) -> None:
         "--drop-outputs",
         action="store_true",
         help="fast: leave raw output values out of trace.h5, which they make large in long runs; boxes are kept",
+    )
+
+
+def _add_comparison(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("A.h5", "B.h5"),
+        help="two traces or run folders of one network: name the first population, step and neuron where they differ",
+    )
+    group.add_argument(
+        "--network", dest="compared_network", type=Path, metavar="NET", help="(default: network.net beside the traces)"
+    )
+    group.add_argument(
+        "--picture", type=Path, metavar="PNG", help="both rasters over each other (default: divergence.png beside A.h5)"
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,12 @@ class Divergence:
     def __str__(self) -> str:
         lines = [
             f"First difference: {self.difference}",
-            f"  hardware step {self.difference.step} is step {self.step} of sample {self.sample}; the pipeline's "
-            f"{self.latency} steps up to this population are taken out",
+            f"  hardware step {self.difference.step} is step {self.step} of sample {self.sample}; "
+            + (
+                f"the pipeline's {self.latency} steps up to this population are taken out"
+                if self.latency
+                else "no pipeline's steps to take out: sample and network keep the same time"
+            ),
         ]
         if self.threshold is not None:
             lines.append(f"  spikes when its state exceeds {self.threshold}")
@@ -93,14 +98,14 @@ _SHOWN = 8
 """Messages listed per projection; those that differ come first."""
 
 
-def first_divergence(graph: Graph, mine: Trace, theirs: Trace) -> Divergence | None:
-    """The first difference of two runs of `graph`, explained; None where they agree.
+def first_divergence(graph: Graph, mine: Trace, theirs: Trace, *, within: str | None = None) -> Divergence | None:
+    """The first difference of two runs of `graph`, or of its population `within`, explained; None where they agree.
 
     Raises RunError when a trace belongs to another network or the runs cover different samples.
     """
     mine.check_graph(graph)
     theirs.check_graph(graph)
-    difference = mine.first_difference(theirs)
+    difference = (mine if within is None else _only(mine, within)).first_difference(theirs)
     if difference is None:
         return None
     arrivals: list[Arrival] = []
@@ -121,6 +126,42 @@ def first_divergence(graph: Graph, mine: Trace, theirs: Trace) -> Divergence | N
         threshold=_threshold(target),
         arrivals=tuple(arrivals),
         unknown=tuple(dict.fromkeys(unknown)),
+    )
+
+
+def _only(trace: Trace, population: str) -> Trace:
+    """The trace without the records of other populations."""
+    records = ("rasters", "outputs", "u", "v")
+    return replace(
+        trace, **{name: {k: v for k, v in getattr(trace, name).items() if k == population} for name in records}
+    )
+
+
+def held_to(
+    trace: Trace,
+    *,
+    spikes: Mapping[str, npt.NDArray[Any]],
+    readouts: Mapping[str, npt.NDArray[Any]],
+    u: Mapping[str, npt.NDArray[Any]],
+    v: Mapping[str, npt.NDArray[Any]],
+) -> Trace:
+    """What another stage did, arrays (T,B,C,H,W) at training's timing, as a trace in the hardware time of `trace`.
+
+    Inputs are those of `trace`: both stages were given the same.
+    """
+
+    def placed(name: str, values: npt.NDArray[Any], like: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        rows = np.zeros_like(like)
+        rows[trace.schedule.window(name)] = values.swapaxes(0, 1).reshape(-1, *values.shape[2:])
+        return rows
+
+    known = {**spikes, **readouts}
+    return replace(
+        trace,
+        rasters={n: placed(n, known[n], like) if n in known else like for n, like in trace.rasters.items()},
+        outputs={n: placed(n, known[n], like) for n, like in trace.outputs.items() if n in known},
+        u={n: placed(n, u[n], like) for n, like in trace.u.items() if n in u},
+        v={n: placed(n, v[n], like) for n, like in trace.v.items() if n in v},
     )
 
 
@@ -231,4 +272,4 @@ def _taps(synapse: Conv | ConvTranspose, extent: int, position: int, axis: int) 
     return found
 
 
-__all__ = ["Arrival", "Divergence", "Synapses", "first_divergence", "synapses_of"]
+__all__ = ["Arrival", "Divergence", "Synapses", "first_divergence", "held_to", "synapses_of"]
