@@ -168,6 +168,8 @@ class ForeignSynapseMaker(SynapseMaker):
         """Which spikes share a wrapping 24-bit sum when axons of a convolution differ in delay, Lava does not say."""
         if isinstance(synapse, Dense | Sparse):
             return True
+        if isinstance(source.neuron, GRADED) and source.id not in self.loudest:
+            return False  # onto itself: nobody knows yet how loud it will be
         return self.emphasis != "huge messages" and accumulator_bound(synapse, self.message_max(source)) < 1 << 23
 
 

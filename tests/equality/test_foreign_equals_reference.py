@@ -52,7 +52,7 @@ def test_fast_computes_what_the_interpreter_computes() -> None:
 
 @pytest.mark.long
 def test_fast_computes_what_the_interpreter_computes_5000_times() -> None:
-    _hold(5000).require(graphs=3500, each_feature=60, each_event=60)
+    _hold(5000).require(graphs=3500, each_feature=40, each_event=40)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
