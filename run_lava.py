@@ -26,7 +26,7 @@ from lava_runtime.trace import Trace
 from netx_export.command_line import exit_code, print_table, provenance, require_torch
 from netx_export.errors import ConfigError, RecordingError, RunError
 from netx_export.graph import Graph
-from netx_export.netx.describe import describe
+from netx_export.netx.inspection import inspection_of
 from training.checkpoints import shipped
 from training.coco_files import save_frames, write_coco, write_frames
 from training.config import DetectorTask
@@ -82,9 +82,12 @@ def main(arguments: list[str] | None = None) -> int:
     for given, option in ((options.compared_network, "--network"), (options.picture, "--picture")):
         if given:
             raise ConfigError(f"{option} {given} belongs to --compare A.h5 B.h5; give that too, or leave it out")
+    if options.inspect and options.network:
+        print("\n".join(netx_export.inspect(options.network).rows()))
+        return 0
     graph, name = load_network(options.network)
     if options.inspect:
-        print("\n".join(describe(graph)))
+        print("\n".join(inspection_of(graph).rows()))
         return 0
     out = options.out or Path("runs") / f"{name}-{options.backend}"
     check_folder(out)

@@ -11,7 +11,7 @@ import numpy as np
 from netx_export.errors import GraphError, NetxError
 from netx_export.graph import Graph, Kernel, Messages, Population, Projection, Timing
 from netx_export.netx import migration, schema
-from netx_export.netx.tree import INT_MAX, Group, narrow
+from netx_export.netx.tree import INT_MAX, Group, brief, narrow
 
 _TIMINGS: tuple[Timing, ...] = get_args(Timing)
 _MESSAGES: tuple[Messages, ...] = get_args(Messages)
@@ -130,7 +130,7 @@ def decode(root: Group) -> tuple[Graph, schema.Form]:
             meta=_meta(root),
         )
     except GraphError as error:
-        raise NetxError(f"{root.where}: {error}") from None
+        raise NetxError(f"{root.where}: {brief(error)}") from None
     return graph, form
 
 
@@ -160,7 +160,7 @@ def _kernel(group: Group) -> Kernel:
     try:
         return Kernel(mantissa=narrow(group, "mantissa", np.int16), exponent=group.integer("exponent"))
     except GraphError as error:
-        raise NetxError(f"{group.where}: {error}") from None
+        raise NetxError(f"{group.where}: {brief(error)}") from None
 
 
 def _population(group: Group, kernels: schema.KernelTable) -> Population:
@@ -178,7 +178,7 @@ def _population(group: Group, kernels: schema.KernelTable) -> Population:
             neuron=schema.decode(schema.NEURONS, group, kernels),
         )
     except GraphError as error:
-        raise NetxError(f"{group.where}: {error}") from None
+        raise NetxError(f"{group.where}: {brief(error)}") from None
 
 
 def _projection(group: Group, kernels: schema.KernelTable) -> Projection:
@@ -200,4 +200,4 @@ def _projection(group: Group, kernels: schema.KernelTable) -> Projection:
             delays=narrow(group, "delays", np.int32) if "delays" in group.arrays else None,
         )
     except GraphError as error:
-        raise NetxError(f"{group.where}: {error}") from None
+        raise NetxError(f"{group.where}: {brief(error)}") from None

@@ -93,12 +93,14 @@ class Inspection:
                 for fact in facts
             ]
         waits = f", delays up to {self.longest_delay} steps" if self.longest_delay else ""
-        rows += ["", f"depth {self.depth}: the first answer to an input comes {self._latency()} steps after it{waits}"]
+        latency = self._latency()
+        answer = "no output" if latency is None else f"the first answer to an input comes {latency} steps after it"
+        rows += ["", f"depth {self.depth}: {answer}{waits}"]
         rows += [f"stock Lava: {self.stock}"]
         rows += [str(finding) for finding in self.findings]
         return rows
 
-    def _latency(self) -> int:
+    def _latency(self) -> int | None:
         """Shortest way from an input to an output, in steps; a Wire costs none."""
         reach = {population.id: 0 for population in self.graph.inputs}
         for population in self.graph.populations:
@@ -109,7 +111,7 @@ class Inspection:
             ]
             if found:
                 reach[population.id] = min(found)
-        return min((reach[p.id] for p in self.graph.outputs if p.id in reach), default=0)
+        return min((reach[p.id] for p in self.graph.outputs if p.id in reach), default=None)
 
 
 def inspect(path: str | os.PathLike[str], options: ReadOptions | None = None) -> Inspection:
@@ -124,19 +126,22 @@ def inspect(path: str | os.PathLike[str], options: ReadOptions | None = None) ->
             else f"lava-dl's loader does not run this file as it is meant ({len(differing)} places, listed below)"
         )
     else:
-        why = layers_out.obstacle(graph)
-        stock = (
-            "lava-dl's loader runs this file, with the same spikes"
-            if form == "netx" and why is None
-            else f"lava-dl's loader stops at this file before anything runs: {why or 'it was written extended'}"
-        )
+        stock = _stock(graph, form)
     return inspection_of(graph, path=os.fspath(path), form=form, findings=findings, stock=stock)
+
+
+def _stock(graph: Graph, form: Form) -> str:
+    why = layers_out.obstacle(graph)
+    if form == "netx" and why is None:
+        return "lava-dl's loader runs this file, with the same spikes"
+    return f"lava-dl's loader stops at this file before anything runs: {why or 'it was written extended'}"
 
 
 def inspection_of(
     graph: Graph, *, path: str = "", form: Form | None = None, findings: tuple[Finding, ...] = (), stock: str = ""
 ) -> Inspection:
-    """The inspection of a graph in memory."""
+    """The inspection of a graph in memory, of which `stock` is said as of the file it would be written as."""
+    stock = stock or _stock(graph, "netx" if layers_out.obstacle(graph) is None else "extended")
     layers = tuple(
         LayerFacts(
             name=population.name,

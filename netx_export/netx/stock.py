@@ -27,7 +27,7 @@ def dense_as_loaded(weight: _Weights) -> npt.NDArray[np.int32] | None:
 
     The loader shifts the weights up to fill 8 bits (9 with sign) and names the bits that carry information; Dense then
     clips to its sign mode's range, floors the others away, and shifts the sum back down. This loses what it should
-    not for some all-negative matrices: [[-2,-4]] acts as [[-2,-2]], [[0,-134]] as zeros. All-zero matrices make it fail.
+    not for some all-negative matrices: [[-2,-4]] acts as [[-2,-2]], [[0,-135]] as zeros. All-zero matrices make it fail.
     Source: lava-dl 0.6.0 `netx/utils.py`, lava-nc 0.10.0 `proc/dense/models.py`, `utils/weightutils.py` (measured).
     """
     return parts_as_loaded(weight)[0]

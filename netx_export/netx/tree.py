@@ -186,6 +186,12 @@ def narrow(group: Group, name: str, dtype: type[_Integer]) -> npt.NDArray[_Integ
     return values.astype(dtype)
 
 
+def brief(error: Exception) -> str:
+    """The text of an error that may quote names from a file, at most 400 characters of it."""
+    text = str(error)
+    return text if len(text) <= 400 else f"{text[:300]} ... {text[-90:]}"
+
+
 def load(path: str | os.PathLike[str]) -> Group:
     """The tree of the file at `path`, read by a child process with limits on time and memory.
 

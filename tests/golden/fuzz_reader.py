@@ -222,6 +222,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for the files that failed")
     options = parser.parse_args()
+    # A reader that takes more fails, instead of the machine.
+    resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
     summary = fuzz(options.count, options.seed, progress=True, keep=options.keep)
     print(summary)
     print(", ".join(f"{name} {count}" for name, count in summary.kinds.most_common()))

@@ -97,6 +97,14 @@ def _objects(file: h5py.File, kind: type[Any]) -> list[str]:
     return names
 
 
+def _content(file: h5py.File, name: str) -> np.ndarray[Any, Any] | None:
+    """The numbers of a dataset, unless an earlier change made it huge or it holds no numbers."""
+    data = file[name]
+    if data.shape is None or data.size > 1 << 20 or data.dtype.kind not in "iufb":
+        return None
+    return np.array(data[()])
+
+
 def _some(file: h5py.File, rng: Rng, kind: type[Any]) -> str:
     names = _objects(file, kind)
     return names[int(rng.integers(len(names)))]
@@ -110,8 +118,8 @@ def _replace(file: h5py.File, name: str, value: Any, **more: Any) -> None:
 def values(file: h5py.File, rng: Rng, sentinel: Path) -> None:
     """A dataset with other numbers of the same shape, sometimes one of them not a number at all."""
     data = file[_some(file, rng, h5py.Dataset)]
-    if data.dtype.kind in "iufb" and data.size:
-        content = np.array(data[()])
+    content = _content(file, data.name)
+    if content is not None and content.size:
         at = tuple(int(rng.integers(extent)) for extent in content.shape)
         odd = (0, 1, -1, 2, 127, -129, 255, -256, 4096, 70000, 2**31 - 1, -(2**31))
         value: float = odd[int(rng.integers(len(odd)))]
@@ -125,8 +133,8 @@ def values(file: h5py.File, rng: Rng, sentinel: Path) -> None:
 def shape(file: h5py.File, rng: Rng, sentinel: Path) -> None:
     """A dataset of another shape."""
     name = _some(file, rng, h5py.Dataset)
-    data = np.array(file[name][()])
-    if data.dtype.kind not in "iufb":
+    data = _content(file, name)
+    if data is None:
         return
     flat = data.reshape(-1)
     options = (
@@ -145,15 +153,14 @@ def shape(file: h5py.File, rng: Rng, sentinel: Path) -> None:
 def dtype(file: h5py.File, rng: Rng, sentinel: Path) -> None:
     """A dataset of another type: texts, complex numbers, records, objects, narrow and wide numbers."""
     name = _some(file, rng, h5py.Dataset)
-    data = np.array(file[name][()])
+    data = _content(file, name)
     kinds = ("<f8", ">f4", "<i1", ">i8", "|u1", "<u8", "<f2", "?", "S4", "c16", "record", "empty", "vlen", "ref")
     kind = kinds[int(rng.integers(len(kinds)))]
-    numeric = data.dtype.kind in "iufb"
     match kind:
         case "S4":
-            _replace(file, name, np.full(data.shape, b"conv"))
+            _replace(file, name, np.full(() if data is None else data.shape, b"conv"))
         case "record":
-            _replace(file, name, np.zeros(data.shape, [("a", "i4"), ("b", "f4")]))
+            _replace(file, name, np.zeros(() if data is None else data.shape, [("a", "i4"), ("b", "f4")]))
         case "empty":
             _replace(file, name, h5py.Empty("f4"))
         case "vlen":
@@ -161,7 +168,7 @@ def dtype(file: h5py.File, rng: Rng, sentinel: Path) -> None:
             file.create_dataset(name, shape=(3,), dtype=h5py.vlen_dtype(np.int32))
         case "ref":
             _replace(file, name, np.array([file.ref], dtype=h5py.ref_dtype))
-        case _ if numeric:
+        case _ if data is not None:
             with np.errstate(all="ignore"):
                 _replace(file, name, data.astype(kind))
 
@@ -313,8 +320,8 @@ def crowd(file: h5py.File, rng: Rng, sentinel: Path) -> None:
 def filters(file: h5py.File, rng: Rng, sentinel: Path) -> None:
     """Compression of every kind that h5py offers, and checksums."""
     name = _some(file, rng, h5py.Dataset)
-    data = np.array(file[name][()])
-    if data.ndim and data.size and data.dtype.kind in "iufb":
+    data = _content(file, name)
+    if data is not None and data.ndim and data.size:
         options: tuple[dict[str, Any], ...] = (
             {"compression": "gzip", "shuffle": True},
             {"compression": "lzf"},

@@ -199,7 +199,7 @@ def test_odd_names_and_words_are_printable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("kill -SEGV $$", "HDF5 crashed or ran out of its 20 s while reading it (signal 11)"),
+        ("kill -SEGV $$", "HDF5 crashed or ran out of its time while reading it (signal 11)"),
         ("exec sleep 30", "HDF5 did not finish reading it within 0.3 s"),
         ("echo boom >&2; exit 1", "the reading process failed (boom)"),
         ("echo gibberish", "the reading process answered nonsense"),
@@ -220,14 +220,30 @@ def test_whatever_the_child_does(
 
 
 def test_the_child_limits_itself(tmp_path: Path) -> None:
+    """By the size of the file: 400 MiB and 2 s for a small one."""
     with h5py.File(tmp_path / "x.net", "w") as file:
         file.create_dataset("layer/0/weight", shape=(200 << 20,), dtype="i1")
+    size = (tmp_path / "x.net").stat().st_size
     code = (
         f"import sys, resource; sys.path.insert(0, {str(Path(guard.__file__).parent)!r}); import guard\n"
-        "guard.MEMORY_LIMIT = 400 << 20; guard.main()\n"
-        "print(resource.getrlimit(resource.RLIMIT_CPU), resource.getrlimit(resource.RLIMIT_FSIZE))"
+        "guard.FREE_NUMBERS = 1 << 40; guard.main()\n"
+        "print([resource.getrlimit(limit)[0] for limit in (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_FSIZE)])"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "x.net")]
     answer = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
-    assert b"reading it needs more than 419430400 bytes of memory; it is damaged or hostile" in answer.stdout
-    assert b"(20, 20) (0, 0)" in answer.stdout
+    assert b"reading it needs more memory than a file of its size may take; it is damaged or hostile" in answer.stdout
+    assert f"[{(400 << 20) + 8 * size}, 2, 0]".encode() in answer.stdout
+
+
+def test_bombs_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    file = foreign(tmp_path / "x.net")
+    with h5py.File(file, "r+") as root:
+        del root["layer/1/weight"]
+        root["layer/1"].create_dataset("weight", data=np.zeros(9 << 20, "i1"), compression="gzip")
+    message = refusal(file)
+    assert "/layer/1/weight: shape (9437184,) brings the file to 94372" in message
+    assert "numbers, the limit for its size is 8" in message
+    with h5py.File(file, "r+") as root:
+        del root["layer/1/weight"]
+        root["layer/1"].create_dataset("weight", shape=(1 << 19,), dtype="i1", chunks=(4,))
+    assert "/layer/1/weight: stored in 131072 pieces, the limit is 65536; use larger chunks" in refusal(file)
