@@ -109,18 +109,15 @@ class CoreProbe:
         for name in probed_populations(graph):
             raster = trace.rasters[name]
             rows = max(1, _BLOCK // max(graph.by_id[name].size, 1))
-            if name not in self._neurons:
-                self._neurons[name] = _choose(raster)
-            spikes = np.zeros((1, calendar.hardware_steps), np.int64)
+            # Block by block: an open HDF5 dataset does as well as an array, and only a block of it is in memory.
             for start in range(0, len(raster), rows):
-                block = raster[start : start + rows]
-                if block.dtype != np.uint8:
-                    block = (block != 0).astype(np.uint8)
+                block = (raster[start : start + rows] != 0).astype(np.uint8)
                 tally.add(name, block, start)
-                spikes[0, start : start + rows] = np.count_nonzero(block.reshape(len(block), -1), axis=1)
-            self._place(f"spikes {name}", spikes, first)
-            flat = raster.reshape(len(raster), -1)[:, self._neurons[name]] != 0
-            self._place(f"shown {name}", flat.T.astype(np.int64), first)
+                if name not in self._neurons:
+                    self._neurons[name] = _choose(block)
+                flat = block.reshape(len(block), -1)
+                self._place(f"spikes {name}", flat.sum(axis=1, dtype=np.int64)[None], first + start)
+                self._place(f"shown {name}", flat[:, self._neurons[name]].T.astype(np.int64), first + start)
         for name in STEP_NAMES:
             self._place(name, by_core(tally.per_step[name], self._mapping), first)
         if tally.links is not None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise, product
+from pathlib import Path
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -246,6 +249,22 @@ def test_batches_give_what_one_run_gives() -> None:
         assert np.array_equal(load, whole.links.loads[direction])
     for name, spikes in batched.spikes.items():
         assert np.array_equal(spikes, whole.spikes[name])
+
+
+def test_rasters_may_stay_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = forked()
+    inputs = (np.random.default_rng(2).random((4, 5, 2, 12, 20)) < 0.3).astype(np.int64)
+    (trace,) = parts(graph, inputs, [5])
+    expected = count_steps(trace, cut_at_random(graph, 1))
+    trace.save(tmp_path / "trace.h5")
+    # Three rows of the largest population at a time.
+    monkeypatch.setattr("hw_profiles.probes._BLOCK", 3 * 8 * 12 * 20)
+    with h5py.File(tmp_path / "trace.h5") as file:
+        on_disk = dataclasses.replace(trace, rasters=dict(file["rasters"].items()))
+        found = count_steps(on_disk, cut_at_random(graph, 1))
+    for name in ("spikes_in", "axon_out", "syn_ops", "active_updates"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+    assert all(np.array_equal(found.spikes[name], spikes) for name, spikes in expected.spikes.items())
 
 
 def test_messages_take_their_row_first_and_then_a_column() -> None:
