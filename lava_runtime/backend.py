@@ -21,8 +21,8 @@ BACKENDS: dict[str, str] = {
 }
 """Backend by name: the module that holds a class `Backend`. A new backend is one file and one line here."""
 
-Inputs = Mapping[str, npt.NDArray[np.int32]]
-"""Input population id -> (T,B,C,H,W) integers."""
+Inputs = Mapping[str, npt.NDArray[Any]]
+"""Input population id -> (T,B,C,H,W) integers, uint8 or int32."""
 
 Selection = tuple[str, ...] | str
 """Population ids, one id, or "all"."""
@@ -62,8 +62,8 @@ class BackendProtocol(Protocol):
 
 def check_inputs(
     graph: Graph, inputs: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]]
-) -> dict[str, npt.NDArray[np.int32]]:
-    """Inputs as int32 (T,B,C,H,W) by population id; RunError where shape or values do not fit the network."""
+) -> dict[str, npt.NDArray[Any]]:
+    """Inputs as uint8 or int32 (T,B,C,H,W) by population id; RunError where shape or values do not fit the network."""
     if not isinstance(inputs, Mapping):
         if len(graph.inputs) != 1:
             raise RunError(
@@ -76,7 +76,7 @@ def check_inputs(
         raise RunError(
             f"Input {unknown[0]!r} does not exist; the network reads {', '.join(p.id for p in graph.inputs)}."
         )
-    checked: dict[str, npt.NDArray[np.int32]] = {}
+    checked: dict[str, npt.NDArray[Any]] = {}
     for population in graph.inputs:
         if population.id not in inputs:
             raise RunError(
@@ -113,7 +113,7 @@ def _numbers(name: str, given: Any) -> npt.NDArray[Any]:
     return array
 
 
-def _check_values(name: str, message_bits: int, array: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+def _check_values(name: str, message_bits: int, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.dtype.kind not in "iub" and not bool(np.all(np.isfinite(array) & (array == np.floor(array)))):
         raise RunError(
             f"Input {name!r} holds fractions; the network reads integers. Binarise or quantise the input first."
@@ -124,7 +124,9 @@ def _check_values(name: str, message_bits: int, array: npt.NDArray[Any]) -> npt.
             f"Input {name!r} reaches from {array.min()} to {array.max()}, the limit is {low}..{high}"
             + (": this input takes 0/1 spikes." if message_bits == 0 else f" ({message_bits} message bits).")
         )
-    return np.ascontiguousarray(array, dtype=np.int32)
+    # Bytes stay bytes: widening a long recording would cost more memory than running it.
+    kept = np.uint8 if array.dtype in (np.uint8, np.bool_) else np.int32
+    return np.ascontiguousarray(array, dtype=kept)
 
 
 def run(

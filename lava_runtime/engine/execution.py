@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lava_runtime.engine import sweep
+from lava_runtime.engine import sweep_tables as tables
 from lava_runtime.engine import synapse_kernels as column
+from lava_runtime.engine import tiling
 from lava_runtime.engine.dense_sums import dense_kind, tile_shape
 from lava_runtime.engine.plan import Plan
 from lava_runtime.engine.population_plan import PopulationPlan
@@ -22,7 +23,7 @@ from lava_runtime.engine.spike_lists import SpikeLists
 from lava_runtime.engine.spike_maps import MemoryPool, SpikeMap, encode_rows, list_rows, new_lists, new_map, silent_map
 from lava_runtime.engine.stepwise import run_group
 from lava_runtime.engine.stepwise_plan import StepwisePopulation
-from lava_runtime.engine.tiling import event_rows, jobs_of, lists_needed, tiling
+from lava_runtime.engine.sweep import sweep_jobs
 from lava_runtime.engine.vector_sums import padded
 from netx_export.graph import Lif
 
@@ -107,7 +108,7 @@ def encode(plan: Plan, name: str, given: Array, run: Workers) -> tuple[SpikeMap,
     channels, height, width = layout.shape
     counts = np.zeros((height, width, channels), np.int32)
     origins = np.array([made.origin(plane) for plane in range(layout.planes)], np.int64)
-    native = given if given.dtype in (np.int32, np.uint8) else given.astype(np.int32)
+    native = np.ascontiguousarray(given, given.dtype if given.dtype == np.uint8 else np.int32)
 
     def piece(first: int, last: int) -> None:
         row, pitch = layout.row, layout.pitch
@@ -173,7 +174,7 @@ def new_counts(population: PopulationPlan, frames: int) -> Counts:
     channels, height, width = population.shape
     kind = np.uint8 if frames <= _BYTE_FRAMES else np.int32
     # Readouts do not spike, and nothing writes their counts.
-    room = np.zeros if population.kind == sweep.READOUT else np.empty
+    room = np.zeros if population.kind == tables.READOUT else np.empty
     return Counts(channels=channels, array=room((height, width, padded(channels)), kind))
 
 
@@ -190,9 +191,9 @@ def _sweep(
     channels, height, width = population.shape
     first = next(iter(sources.values()))
     kind = dense_kind()
-    cut = tiling(population, first.frames, run.threads)
-    by_event = event_rows(population, sources, cut, kind)
-    spiking = population.kind != sweep.READOUT
+    cut = tiling.tiling(population, first.frames, run.threads)
+    by_event = tiling.event_rows(population, sources, cut, kind)
+    spiking = population.kind != tables.READOUT
     record = (first.frames, height, width, padded(channels))
     made = None
     if spiking:
@@ -201,18 +202,22 @@ def _sweep(
     values = _NOTHING if spiking else np.zeros(record, np.int32)
     u, v = (np.zeros(record, np.int32), np.zeros(record, np.int32)) if states else (_NOTHING, _NOTHING)
     counts = counts or new_counts(population, first.frames)
-    layer = np.zeros(sweep.LAYER, np.int64)
+    layer = np.zeros(tables.LAYER, np.int64)
     _describe(layer, population, first, active, states, counts)
-    layer[sweep.PHASES], layer[sweep.TIME_TILES] = cut.phases, cut.time_tiles
-    layer[sweep.TILE_ROWS], layer[sweep.GROUP], layer[sweep.DENSE_KIND] = cut.rows, cut.group, kind
-    layer[sweep.COUNTS_KEPT] = add_counts
+    layer[tables.PHASES], layer[tables.TIME_TILES] = cut.phases, cut.time_tiles
+    layer[tables.TILE_ROWS], layer[tables.GROUP], layer[tables.DENSE_KIND] = cut.rows, cut.group, kind
+    layer[tables.COUNTS_KEPT] = add_counts
     if made is not None:
-        layer[sweep.OUT], layer[sweep.OUT_FRAME], layer[sweep.OUT_ROW] = made.origin(), layout.frame, layout.row
-        layer[sweep.OUT_PITCH], layer[sweep.OUT_LEFT], layer[sweep.OUT_RIGHT] = layout.pitch, layout.left, layout.right
-    for place, array in ((sweep.VALUES_OUT, values), (sweep.U_OUT, u), (sweep.V_OUT, v)):
+        layer[tables.OUT], layer[tables.OUT_FRAME], layer[tables.OUT_ROW] = made.origin(), layout.frame, layout.row
+        layer[tables.OUT_PITCH], layer[tables.OUT_LEFT], layer[tables.OUT_RIGHT] = (
+            layout.pitch,
+            layout.left,
+            layout.right,
+        )
+    for place, array in ((tables.VALUES_OUT, values), (tables.U_OUT, u), (tables.V_OUT, v)):
         layer[place] = array.ctypes.data if array.size else 0
     blocks, event_weights, column_room, line_room = population.blocks, _NO_WEIGHTS, 0, 0
-    layer[sweep.DENSE_WEIGHTS], layer[sweep.PIXEL_WEIGHTS] = blocks.weights.ctypes.data, blocks.pixel_weights
+    layer[tables.DENSE_WEIGHTS], layer[tables.PIXEL_WEIGHTS] = blocks.weights.ctypes.data, blocks.pixel_weights
     dense_table, terms = population.dense_table
     table = dense_table.copy()
     for row, (wiring, plane) in zip(table, terms, strict=True):
@@ -222,7 +227,7 @@ def _sweep(
         _make_lists(population, sources, by_event, run)
         rows = population.event_rows
         event_weights, column_room, line_room = rows.weights, rows.column_room, rows.line_room
-        layer[sweep.ROOM] = rows.room
+        layer[tables.ROOM] = rows.room
         event_table = rows.table.copy()
         for row, wiring in zip(event_table, rows.order, strict=True):
             lists = sources[population.wirings[wiring].source].lists
@@ -230,14 +235,14 @@ def _sweep(
                 row[column.START], row[column.EVENTS] = lists.start.ctypes.data, lists.events.ctypes.data
     else:
         event_table = table
-    jobs = jobs_of(population, cut, by_event)
+    jobs = tiling.jobs_of(population, cut, by_event)
     counter = np.zeros(1, np.int64)
-    layer[sweep.COUNTER] = counter.ctypes.data
+    layer[tables.COUNTER] = counter.ctypes.data
     shape = tile_shape(cut.rows)
     totals = made.totals if made is not None else np.zeros((cut.slots, height, first.frames), np.int32)
 
     def work() -> None:
-        sweep.sweep_jobs(
+        sweep_jobs(
             layer,
             table,
             event_table,
@@ -267,24 +272,24 @@ def _describe(
     states: bool,
     counts: Counts,
 ) -> None:
-    layer[sweep.KIND] = population.kind
-    layer[sweep.CHANNELS], layer[sweep.HEIGHT], layer[sweep.WIDTH] = population.shape
-    layer[sweep.STEPS], layer[sweep.FRAME_COUNT] = first.steps, first.frames
-    layer[sweep.BEGIN], layer[sweep.END] = active
+    layer[tables.KIND] = population.kind
+    layer[tables.CHANNELS], layer[tables.HEIGHT], layer[tables.WIDTH] = population.shape
+    layer[tables.STEPS], layer[tables.FRAME_COUNT] = first.steps, first.frames
+    layer[tables.BEGIN], layer[tables.END] = active
     neuron = population.neuron
     if isinstance(neuron, Lif):
-        layer[sweep.U_MULTIPLIER], layer[sweep.V_MULTIPLIER], layer[sweep.THRESHOLD] = population.dynamics
-        layer[sweep.RESET_INTERVAL], layer[sweep.RESET_OFFSET] = neuron.reset_interval, neuron.reset_offset
-        layer[sweep.KEEPS_U] = states or layer[sweep.U_MULTIPLIER] != 0
-    layer[sweep.BIAS], layer[sweep.BIAS_PER_PIXEL] = population.bias.ctypes.data, population.bias_per_pixel
-    layer[sweep.COUNTS], layer[sweep.COUNTS_WIDE] = counts.array.ctypes.data, counts.array.dtype == np.int32
+        layer[tables.U_MULTIPLIER], layer[tables.V_MULTIPLIER], layer[tables.THRESHOLD] = population.dynamics
+        layer[tables.RESET_INTERVAL], layer[tables.RESET_OFFSET] = neuron.reset_interval, neuron.reset_offset
+        layer[tables.KEEPS_U] = states or layer[tables.U_MULTIPLIER] != 0
+    layer[tables.BIAS], layer[tables.BIAS_PER_PIXEL] = population.bias.ctypes.data, population.bias_per_pixel
+    layer[tables.COUNTS], layer[tables.COUNTS_WIDE] = counts.array.ctypes.data, counts.array.dtype == np.int32
 
 
 def _make_lists(
     population: PopulationPlan, sources: Mapping[str, SpikeMap], rows: npt.NDArray[np.bool_], run: Workers
 ) -> None:
     """Lists of the source rows that are read and have none yet."""
-    for name, needed in lists_needed(population, sources, rows).items():
+    for name, needed in tiling.lists_needed(population, sources, rows).items():
         source = sources[name]
         lists = source.lists = source.lists or new_lists(source, run.memory)
         listed = source.listed if source.listed is not None else np.zeros_like(needed)

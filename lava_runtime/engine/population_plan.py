@@ -14,7 +14,7 @@ import numpy.typing as npt
 from lava_runtime.engine import synapse_kernels as column
 from lava_runtime.engine.dense_blocks import DenseBlocks, Term, dense_blocks
 from lava_runtime.engine.spike_maps import Layout
-from lava_runtime.engine.sweep import LIF, OR, READOUT
+from lava_runtime.engine.sweep_tables import LIF, OR, READOUT
 from lava_runtime.engine.vector_sums import LANES, pack_rows, padded
 from netx_export.graph import (
     Conv,

@@ -20,6 +20,7 @@ from netx_export.graph.synapses import Shape
 Array = npt.NDArray[Any]
 
 _MANY = 1 << 48
+_BLOCK = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,17 +225,18 @@ def encode_rows(
                         border[x] = 0
                     for x in range((left + W) * pitch, (left + W + right) * pitch):
                         border[x] = 0
-                for c in range(C):
-                    for plane in range(planes):
-                        out = carray(int8_pointer(origins[plane] + line + c), (_MANY,))
-                        for x in range(W):
-                            message = np.int32(inputs[t, b, c, y, x])
-                            if planes > 1 and plane == planes - 1:
-                                out[x * pitch] = np.int8(message < 0)
-                            else:
-                                out[x * pitch] = np.int8(message >> np.int32(8 * plane))
-                    for x in range(W):
-                        sent = np.int32(inputs[t, b, c, y, x] != 0)
-                        active += sent
-                        counts[y, x, c] += sent
+                # A few pixels at a time, so that what is written channel by channel stays in the cache.
+                for first_x in range(0, W, _BLOCK):
+                    for c in range(C):
+                        for plane in range(planes):
+                            out = carray(int8_pointer(origins[plane] + line + c), (_MANY,))
+                            sign = planes > 1 and plane == planes - 1
+                            for x in range(first_x, min(first_x + _BLOCK, W)):
+                                message = np.int32(inputs[t, b, c, y, x])
+                                byte = np.int32(message < 0) if sign else message >> np.int32(8 * plane)
+                                out[x * pitch] = np.int8(byte)
+                        for x in range(first_x, min(first_x + _BLOCK, W)):
+                            sent = np.int32(inputs[t, b, c, y, x] != 0)
+                            active += sent
+                            counts[y, x, c] += sent
                 totals[0, y, b * T + t] = active

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from lava_runtime.engine import sweep
+from lava_runtime.engine import sweep_tables as tables
 from lava_runtime.engine.dense_sums import BLOCK, DOTS, FRAMES, PORTABLE, ROWS, TILES
 from lava_runtime.engine.plan import NARROW
 from lava_runtime.engine.population_plan import PopulationPlan, Wiring
@@ -29,11 +29,11 @@ _WEIGHTS_AT_ONCE = 512 * 1024
 _JOBS_PER_THREAD = 12
 
 # Nanoseconds on one core at 2.5 GHz, measured; only their ratios matter.
-_TILE_NS: Final = (1.2, 0.36)  # one block times a tile, and more for each of its rows
+_TILE_NS: Final = (1.5, 0.4)  # one block times a tile, and more for each of its rows
 _DOT_NS: Final = {DOTS: 0.022, PORTABLE: 0.22}  # one byte times 16 channels of one row
 _ROW_NS: Final = (0.5, 1.6)  # one row of packed weights, and more for every 64 channels
 _TWIN_NS: Final = 1.3
-_PIXEL_NS: Final = 30.0  # one pixel and frame of lists
+_PIXEL_NS: Final = 80.0  # one pixel and frame of lists
 _LIST_NS: Final = 0.15  # one neuron and frame looked at for the lists
 
 
@@ -169,11 +169,11 @@ def jobs_of(population: PopulationPlan, cut: Tiling, by_event: Bools) -> Int64s:
         parts.append(_jobs(cut, np.flatnonzero(~by_event), cut.channel_blocks))
     if by_event.any():
         listed = _jobs(cut, np.flatnonzero(by_event), 1)
-        listed[:, sweep.EVENT] = 1
+        listed[:, tables.EVENT] = 1
         parts.append(listed)
     jobs = np.concatenate(parts) if len(parts) > 1 else parts[0]
     # Where the last phases have fewer pixels, some tiles are empty.
-    first = jobs[:, sweep.PHASE] + cut.phases * jobs[:, sweep.FIRST_PIXEL]
+    first = jobs[:, tables.PHASE] + cut.phases * jobs[:, tables.FIRST_PIXEL]
     return np.ascontiguousarray(jobs[first < population.shape[2]])
 
 
@@ -181,9 +181,9 @@ def _jobs(cut: Tiling, rows: Int64s, blocks: int) -> Int64s:
     step = 1 if cut.time_tiles else cut.rows
     axes: Sequence[Int64s] = (np.arange(blocks), rows, np.arange(cut.phases), np.arange(cut.tiles))
     block, y, phase, tile = (axis.reshape(-1) for axis in np.meshgrid(*axes, indexing="ij"))
-    jobs = np.zeros((len(y), sweep.JOB), np.int64)
-    jobs[:, sweep.JOB_Y], jobs[:, sweep.PHASE], jobs[:, sweep.FIRST_PIXEL] = y, phase, tile * step
+    jobs = np.zeros((len(y), tables.JOB), np.int64)
+    jobs[:, tables.JOB_Y], jobs[:, tables.PHASE], jobs[:, tables.FIRST_PIXEL] = y, phase, tile * step
     edges = np.linspace(0, cut.channel_tiles, blocks + 1).astype(np.int64)
-    jobs[:, sweep.FIRST_CHANNELS], jobs[:, sweep.LAST_CHANNELS] = edges[block], edges[block + 1]
-    jobs[:, sweep.SLOT] = (block * cut.phases + phase) * cut.tiles + tile
+    jobs[:, tables.FIRST_CHANNELS], jobs[:, tables.LAST_CHANNELS] = edges[block], edges[block + 1]
+    jobs[:, tables.SLOT] = (block * cut.phases + phase) * cut.tiles + tile
     return jobs

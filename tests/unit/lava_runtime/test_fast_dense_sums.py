@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lava_runtime
-from lava_runtime.engine import execution
+from lava_runtime.engine import execution, tiling
 from lava_runtime.engine.dense_sums import DOTS, PORTABLE, TILES, dense_kind
 from lava_runtime.engine.population_plan import PopulationPlan
 from netx_export.graph import Conv, Dense, Graph, Input, Lif, OneToOne, Population, Projection, Readout
@@ -24,7 +24,7 @@ def force(monkeypatch: pytest.MonkeyPatch, *, by_event: bool | None = None, kind
         every = np.arange(population.shape[1]) % 2 == 0 if by_event is None else by_event
         return np.full(population.shape[1], every) & population.event_driven
 
-    monkeypatch.setattr(execution, "event_rows", rows)
+    monkeypatch.setattr(tiling, "event_rows", rows)
     if kind is not None:
         monkeypatch.setattr(execution, "dense_kind", lambda: kind)
 
