@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import numpy.typing as npt
 import lava_runtime
 import netx_export
 from lava_runtime import Probes
+from lava_runtime.divergence import first_divergence, held_to
+from lava_runtime.trace import Trace
 from netx_export.command_line import exit_code, print_table, provenance, require_torch
 from netx_export.errors import ConfigError
 from netx_export.exporter import Export, export_with_stages
@@ -126,8 +129,13 @@ def export_slayer_checkpoint(checkpoint: Path, options: argparse.Namespace) -> i
     slayer = StageRecord(name="SLAYER, quantised", **slayer_record(module, graph, cubes, info))
     rows = [replace(compare(slayer, slayer, order=list(graph.by_id)), against="(where it starts)")]
     inputs = exported_input(cubes, info)
-    rows += [stage_row(stage, graph, inputs, slayer) for stage in options.stages.split(",")]
+    checks = [
+        check_stage(stage, graph, inputs, slayer, lambda name: slayer, out.with_name("divergence.png"))
+        for stage in options.stages.split(",")
+    ]
+    rows += [row for row, _ in checks]
     print(table(rows))
+    print_explanations(checks)
     print(
         "SLAYER's step t + 1 is hardware's step t: SLAYER was given one silent step first, which hardware runs by itself."
     )
@@ -136,7 +144,7 @@ def export_slayer_checkpoint(checkpoint: Path, options: argparse.Namespace) -> i
         scores = {"SLAYER, quantised": score_values(info, samples, run_quantised(module, samples.cubes, info))}
         units = {p.id: p.neuron.unit for p in graph.outputs if isinstance(p.neuron, Readout)}
         for stage in options.stages.split(","):
-            record = backend_record(stage, graph, exported_input(samples.cubes, info), ())
+            record = record_of(stage, graph, run_stage(stage, graph, exported_input(samples.cubes, info)))
             found = {**record.spikes, **{name: value * units[name] for name, value in record.readouts.items()}}
             scores[STAGES[stage]] = score_values(info, samples, found)
         names = list(scores["SLAYER, quantised"])
@@ -147,13 +155,42 @@ def export_slayer_checkpoint(checkpoint: Path, options: argparse.Namespace) -> i
     return 1 if sum(row.mismatches for row in rows) else 0
 
 
-def stage_row(stage: str, graph: Graph, inputs: npt.NDArray[np.uint8], against: StageRecord) -> StageRow:
-    """Backend `stage` held to a record; where they part, once more with the states that name u and v."""
+def check_stage(
+    stage: str,
+    graph: Graph,
+    inputs: npt.NDArray[np.uint8],
+    against: StageRecord,
+    with_states: Callable[[str], StageRecord],
+    picture: Path,
+) -> tuple[StageRow, str]:
+    """Backend `stage` held to a record: its row, and where they part what arrived there; both rasters go to `picture`.
+
+    `with_states` gives the record with u and v of a population, as far as they are known.
+    """
     order = list(graph.by_id)
-    row = compare(backend_record(stage, graph, inputs, ()), against, order=order)
+    row = compare(record_of(stage, graph, run_stage(stage, graph, inputs)), against, order=order)
     if row.first is None:
-        return row
-    return compare(backend_record(stage, graph, inputs, (row.first.population,)), against, order=order)
+        return row, ""
+    name = row.first.population
+    # Once more, with the states of the population where the stages part, so that u and v can be named.
+    trace = run_stage(stage, graph, inputs, states=(name,))
+    other = with_states(name)
+    row = compare(record_of(stage, graph, trace), other, order=order)
+    theirs = held_to(trace, spikes=other.spikes, readouts=other.readouts, u=other.u, v=other.v)
+    found = first_divergence(graph, trace, theirs, within=name)
+    if found is None:
+        return row, ""
+    from hw_profiles.divergence_picture import draw_divergence
+
+    draw_divergence(found, trace, theirs, picture, names=(STAGES[stage], against.name))
+    return row, f"{STAGES[stage]} against {against.name}\n{found}\n  both over each other: {picture}"
+
+
+def print_explanations(checks: Sequence[tuple[StageRow, str]]) -> None:
+    """What arrived where stages part."""
+    for _, explanation in checks:
+        if explanation:
+            print(explanation)
 
 
 def check_options(options: argparse.Namespace) -> None:
@@ -186,16 +223,20 @@ def verify(checkpoint: Path, exported: Export, out: Path, options: argparse.Name
         compare(folded, torch_float, order=order),
         compare(twin, written, order=order),
     ]
-    for stage in options.stages.split(","):
-        record = backend_record(stage, graph, inputs, ())
-        row = compare(record, twin, order=order)
-        if row.first is not None:
-            # Once more, with the states of the population where the stages part, so that u and v can be named.
-            name = row.first.population
-            record = backend_record(stage, graph, inputs, (name,))
-            row = compare(record, replace(twin, **trained.twin_states(graph, name)), order=order)
-        rows.append(row)
+    checks = [
+        check_stage(
+            stage,
+            graph,
+            inputs,
+            twin,
+            lambda name: replace(twin, **trained.twin_states(graph, name)),
+            out.with_name("divergence.png"),
+        )
+        for stage in options.stages.split(",")
+    ]
+    rows += [row for row, _ in checks]
     print(table(rows))
+    print_explanations(checks)
     changed = compare(twin, folded, order=order)
     print(
         f"quantisation changed {changed.mismatches:,} of {changed.values:,} values ({changed.mismatches / changed.values:.2%})"
@@ -203,20 +244,29 @@ def verify(checkpoint: Path, exported: Export, out: Path, options: argparse.Name
     return sum(row.mismatches for row in rows[2:])
 
 
-def backend_record(stage: str, graph: Graph, inputs: npt.NDArray[np.uint8], states: tuple[str, ...]) -> StageRecord:
-    """What backend `stage` (fast, sim, or stock for sim with Lava's own models) did, at training's timing."""
+def run_stage(stage: str, graph: Graph, inputs: npt.NDArray[np.uint8], *, states: tuple[str, ...] = ()) -> Trace:
+    """A run on backend `stage` (fast, sim, or stock for sim with Lava's own models) with the rasters of all spikes."""
     options: dict[str, Any] = {"backend": "fast"} if stage == "fast" else {"backend": "sim"}
     if stage == "stock":
         options["models"] = "stock"
-    spiking = tuple(p.id for p in graph.populations if isinstance(p.neuron, Lif | Or))
-    probes = Probes(rasters=spiking, states=states)
-    trace = lava_runtime.run(graph, inputs, probes=probes, progress=True, **options)
+    probes = Probes(rasters=(*(p.id for p in graph.inputs), *spiking_populations(graph)), states=states)
+    return lava_runtime.run(graph, inputs, probes=probes, progress=True, **options)
+
+
+def spiking_populations(graph: Graph) -> tuple[str, ...]:
+    """Populations whose neurons send 0/1 spikes, without inputs."""
+    return tuple(p.id for p in graph.populations if isinstance(p.neuron, Lif | Or))
+
+
+def record_of(stage: str, graph: Graph, trace: Trace) -> StageRecord:
+    """What a run did, at training's timing."""
+    spiking = spiking_populations(graph)
     return StageRecord(
         name=STAGES[stage],
         spikes={name: trace.aligned(name) for name in spiking},
         readouts={p.id: trace.aligned(p.id) for p in graph.outputs if p.id not in spiking},
-        u={name: trace.to_samples(name, trace.u[name]) for name in states},
-        v={name: trace.to_samples(name, trace.v[name]) for name in states},
+        u={name: trace.to_samples(name, trace.u[name]) for name in trace.u},
+        v={name: trace.to_samples(name, trace.v[name]) for name in trace.v},
     )
 
 

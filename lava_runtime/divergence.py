@@ -131,10 +131,11 @@ def first_divergence(graph: Graph, mine: Trace, theirs: Trace, *, within: str | 
 
 def _only(trace: Trace, population: str) -> Trace:
     """The trace without the records of other populations."""
-    records = ("rasters", "outputs", "u", "v")
-    return replace(
-        trace, **{name: {k: v for k, v in getattr(trace, name).items() if k == population} for name in records}
-    )
+
+    def kept(record: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        return {name: values for name, values in record.items() if name == population}
+
+    return replace(trace, rasters=kept(trace.rasters), outputs=kept(trace.outputs), u=kept(trace.u), v=kept(trace.v))
 
 
 def held_to(

@@ -26,19 +26,27 @@ TASKS = {"detector": DETECTOR_TASK, "classifier": CLASSIFIER_TASK}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlayerSettings:
-    """How a SLAYER network is trained; the same settings give the same network on the same machine."""
+    """How a SLAYER network is trained; the same settings give the same network on the same machine.
+
+    In the last `fixed_means` of the updates norms subtract their running means, as the exported network will.
+    """
 
     updates: int = 700
-    batch: int = 8
-    windows: int = 1600
-    learning_rate: float = 4e-3
+    batch: int = 4
+    windows: int = 1200
+    learning_rate: float = 5e-3
     clip_norm: float = 1.0
+    fixed_means: float = 0.25
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("updates", "batch", "windows"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"slayer {name} is {getattr(self, name)}, it must be at least 1")
+        if not 0.0 <= self.fixed_means <= 1.0:
+            raise ConfigError(
+                f"slayer fixed_means is {self.fixed_means}, the limit is 0..1; choose a share of the updates"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

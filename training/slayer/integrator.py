@@ -59,9 +59,7 @@ class _Integrator(torch.autograd.Function):
     """y[t] = tz(y[t-1]*(4096-decay), 12) + tz(scale*x[t]), reset to 0 behind y >= threshold; backward as lava-dl's."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, values: Tensor, decay: Tensor, state: Tensor, threshold: float | None, scale: int
-    ) -> Tensor:
+    def forward(ctx: Any, values: Tensor, decay: Tensor, state: Tensor, threshold: float | None, scale: int) -> Tensor:
         """Values (B,...,T) and the state (B,...) before them, in real units."""
         ctx.kept = 1 - decay / (1 << 12)
         steps = values.shape[-1]
@@ -80,7 +78,7 @@ class _Integrator(torch.autograd.Function):
         return found
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         """g[t] = kept * g[t+1] + given[t]: the reset passes no gradient and stops none."""
         given = gradient.contiguous()
         found = torch.empty_like(given)

@@ -27,13 +27,18 @@ _INITIAL_OFFSET = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeuronSettings:
-    """What all neurons of a network share; thresholds and decays are SLAYER's, tau_grad and scale_grad its surrogate's."""
+    """What all neurons of a network share; thresholds and decays are SLAYER's, tau_grad and scale_grad its surrogate's.
+
+    lava-dl multiplies them: ds/dv = scale_grad/20/w * exp(-|v - threshold|/w), w = 100 * tau_grad * threshold. The values
+    make w the threshold and the slope there 0.6; with those of lava-dl's examples (0.1, 1) it is 0.01, and of the loss
+    nothing reaches the first of eight layers.
+    """
 
     threshold: float = 0.5
     current_decay: float = 0.75
     voltage_decay: float = 0.25
-    tau_grad: float = 0.1
-    scale_grad: float = 1.0
+    tau_grad: float = 0.01
+    scale_grad: float = 6.0
 
 
 def slayer_library() -> Any:

@@ -30,8 +30,8 @@ Values = Mapping[str, npt.NDArray[Any]]
 
 PRESETS = {
     "tiny": {
-        "detector": SlayerSettings(updates=700, batch=8, windows=1600),
-        "classifier": SlayerSettings(updates=250, batch=32, windows=800),
+        "detector": SlayerSettings(updates=1500, batch=4, windows=1200),
+        "classifier": SlayerSettings(updates=300, batch=32, windows=800),
     },
     "smoke": {
         "detector": SlayerSettings(updates=3, batch=2, windows=8),

@@ -19,6 +19,7 @@ from training.config import TrainingConfig
 from training.interrupts import deferred_interrupt
 from training.losses import centernet_loss, make_targets
 from training.slayer.checkpoint import SlayerInfo
+from training.slayer.integrator import compiled_integrator
 from training.slayer.networks import EventClassifier
 from training.slayer.recordings import Crops, with_silence
 from training.window_store import WindowStore
@@ -44,7 +45,8 @@ def detector_loss(windows: WindowStore, info: SlayerInfo) -> LossOf:
     def loss(module: nn.Module, numbers: list[int], mirrored: list[bool]) -> Tensor:
         x = with_silence(windows.batch(numbers, mirrored), after=info.after)
         targets = make_targets(windows.batch_boxes(numbers, mirrored), info.task)
-        outputs = {name: value.movedim(-1, 0) for name, value in module(x).items()}
+        # SLAYER's last step is one that hardware does not run.
+        outputs = {name: value[..., :-1].movedim(-1, 0) for name, value in module(x).items()}
         return centernet_loss(outputs, targets, weights).total
 
     return loss
@@ -76,12 +78,15 @@ def train_slayer(info: SlayerInfo, loss_of: LossOf, count: int, *, progress: boo
     optimiser = torch.optim.Adam(module.parameters(), lr=settings.learning_rate)
     losses: list[float] = []
     with (
+        compiled_integrator(),
         deferred_interrupt() as stopped,
         tqdm(total=settings.updates, desc=f"training {info.network}", unit="update", disable=not progress) as bar,
     ):
         for number in range(settings.updates):
             for group in optimiser.param_groups:
                 group["lr"] = _learning_rate(number, settings.updates, settings.learning_rate)
+            if number == settings.updates - round(settings.fixed_means * settings.updates):
+                _fix_means(module)
             reset_states(module)
             optimiser.zero_grad()
             loss = loss_of(module, *_batch(number, count, settings.batch, settings.seed))
@@ -102,8 +107,15 @@ def train_slayer(info: SlayerInfo, loss_of: LossOf, count: int, *, progress: boo
     return Trained(module=module.eval(), losses=np.array(losses))
 
 
+def _fix_means(module: nn.Module) -> None:
+    """Let lava-dl's norms subtract their running means from now on, as exported biases do, not the means of the batch."""
+    for part in module.modules():
+        if hasattr(part, "running_mean"):
+            setattr(part, "update", False)  # noqa: B010 - lava-dl's switch, unknown to torch's types
+
+
 def _learning_rate(number: int, updates: int, peak: float) -> float:
-    warm = max(1, updates // 20)
+    warm = max(1, updates // 10)
     if number < warm:
         return peak * (number + 1) / warm
     return peak * 0.5 * (1.0 + math.cos(math.pi * (number - warm) / max(1, updates - warm)))

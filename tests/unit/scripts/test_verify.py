@@ -42,15 +42,25 @@ def test_a_changed_threshold_is_found_where_it_is(
             else p
             for p in graph.populations
         )
-        return run(replace(graph, populations=populations), *arguments, **options)
+        trace = run(replace(graph, populations=populations), *arguments, **options)
+        # An engine that computes wrongly does not know it.
+        return replace(trace, graph_digest=graph.digest)
 
     monkeypatch.setattr(lava_runtime, "run", tamper)
     arguments = ["--verify", "1", "--score-windows", "0", "--stages", "fast", "--out", str(tmp_path / "tiny.net")]
     assert export_netx.main(arguments) == 1
+    said = capsys.readouterr().out
     found = re.search(
         rf"first: population '{TAMPERED}', step (\d), sample 0, neuron \(c,y,x\) = \(\d+, \d+, \d+\): 0 against 1, "
         r"u mine (-?\d+), u theirs (-?\d+), v mine (\d+), v theirs 0",
-        capsys.readouterr().out,
+        said,
     )
     assert found is not None
     assert found[2] == found[3], "up to the spike the states are the same"
+    explained = said[said.index("fast against quantised twin") :]
+    place = re.search(r"First difference: population '([^']+)', step (\d+), neuron \([^)]*\)", explained)
+    assert place is not None and place[1] == TAMPERED
+    assert re.search(r"steps up to this population are taken out", explained)
+    sums = re.findall(r"-> \S+: \d+ messages arrived, sum (-?\d+) against (-?\d+)", explained)
+    assert sums and all(mine == theirs for mine, theirs in sums), "what arrived is the same: the neuron differs"
+    assert (tmp_path / "divergence.png").read_bytes().startswith(b"\x89PNG")
