@@ -1,10 +1,11 @@
-"""lava-dl's recorded results, reproduced by the compiled engine from its own files: every neuron, every step."""
+"""lava-dl's recorded results, reproduced from its own files by the engine and in Lava: every neuron, every step."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,35 @@ import numpy as np
 import pytest
 
 import netx_export
+from lava_runtime import Trace
 from netx_export.graph import Dense, Graph, Input, Kernel, Lif, Population, Projection, RfIz, Wire
 from tests.conformance.lava_dl_files import Tally, lava_dl, run_alone, truth
 from tests.unit.netx.networks import foreign, neuron, rf, sdnn
 
 TALLY = Tally()
+Run = Callable[..., Trace]
+
+
+@pytest.fixture(params=["fast", "sim"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """One sample through the compiled engine, or through Lava's simulator with this project's models."""
+    if request.param == "sim":
+        pytest.importorskip("lava", reason="needs lava-nc (Python 3.10)")
+    return functools.partial(run_alone, backend=request.param)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def total(request: pytest.FixtureRequest) -> Iterator[None]:
     """Print what this module compared."""
     yield
-    print(f"\nground truth of lava-dl through the engine: {TALLY}")
+    print(f"\nground truth of lava-dl through fast and sim: {TALLY}")
 
 
-def test_tinynet() -> None:
+def test_tinynet(run: Run) -> None:
     """Every layer of tiny.net; upstream drives the input by a constant and resets layer by layer each 17 steps."""
     graph = netx_export.read(lava_dl("tiny.net"), reset_interval=17)
     host = np.load(lava_dl("gts/tinynet/input_bias.npy")).transpose(2, 1, 0).astype(int)
-    trace = run_alone(graph, np.repeat(host[None], 20, axis=0))
+    trace = run(graph, np.repeat(host[None], 20, axis=0))
     TALLY.file(20)
     for lag, (name, recorded) in enumerate(
         (("layer0_input", "input"), ("layer1_conv", "layer1"), ("layer2_conv", "output"))
@@ -42,11 +53,11 @@ def test_tinynet() -> None:
 PILOTNET = ["conv-0", "conv-1", "conv-2", "conv-3", "conv-4", "fc-0", "fc-1", "fc-2"]
 
 
-def test_pilotnet_lif() -> None:
+def test_pilotnet_lif(run: Run) -> None:
     """Spikes, u and v of every layer from the picture on. lava-dl's v keeps 128 where a neuron fired, Lava's is 0."""
     graph = netx_export.read(lava_dl("gts/pilotnet_lif/network.net"), reset_interval=17)
     picture = np.load(lava_dl("gts/pilotnet_lif/image.npy")).transpose(2, 1, 0)
-    trace = run_alone(graph, np.repeat(picture[None], 24, axis=0), states=True)
+    trace = run(graph, np.repeat(picture[None], 24, axis=0), states=True)
     TALLY.file(24)
     TALLY.same(trace.rasters["layer0_input"], truth("pilotnet_lif/input").astype(np.uint8), "PilotNet LIF input")
     for population, name in zip(graph.populations[2:], PILOTNET, strict=False):
@@ -57,11 +68,11 @@ def test_pilotnet_lif() -> None:
         TALLY.same(kept, truth(f"pilotnet_lif/{name}-v"), f"PilotNet LIF {name} v", spikes=False)
 
 
-def test_pilotnet_last_layer_was_recorded_in_another_run() -> None:
+def test_pilotnet_last_layer_was_recorded_in_another_run(run: Run) -> None:
     """fc-3 does not follow from the recorded spikes of fc-2; ours does. Up to its first reset both agree."""
     graph = netx_export.read(lava_dl("gts/pilotnet_lif/network.net"), reset_interval=17)
     picture = np.load(lava_dl("gts/pilotnet_lif/image.npy")).transpose(2, 1, 0)
-    trace = run_alone(graph, np.repeat(picture[None], 24, axis=0), states=True)
+    trace = run(graph, np.repeat(picture[None], 24, axis=0), states=True)
     last = graph.projections[-1].synapse
     assert isinstance(last, Dense)
     arriving = truth("pilotnet_lif/fc-2").reshape(24, -1).astype(np.int64) @ last.kernel.mantissa.astype(np.int64).T
@@ -77,10 +88,10 @@ def test_pilotnet_last_layer_was_recorded_in_another_run() -> None:
     assert truth("pilotnet_lif/fc-3-u").reshape(-1)[8] == 0
 
 
-def test_pilotnet_sdnn() -> None:
+def test_pilotnet_sdnn(run: Run) -> None:
     graph = netx_export.read(lava_dl("gts/pilotnet_sdnn/network.net"))
     picture = truth("pilotnet_sdnn/input")
-    trace = run_alone(graph, np.repeat(picture, 20, axis=0), states=True)
+    trace = run(graph, np.repeat(picture, 20, axis=0), states=True)
     TALLY.file(20)
     output = trace.outputs["layer9_dense"].reshape(-1)[:9]
     TALLY.same(output, np.load(lava_dl("gts/pilotnet_sdnn/output.npy"))[0], "PilotNet SDNN output")
@@ -90,43 +101,43 @@ def test_pilotnet_sdnn() -> None:
         TALLY.same(found, truth(f"pilotnet_sdnn/sigma{index}"), f"PilotNet SDNN sigma {index}", spikes=False)
 
 
-def test_pilotnet_sdnn_with_another_spike_exponent() -> None:
+def test_pilotnet_sdnn_with_another_spike_exponent(run: Run) -> None:
     """With spike_exp 0 messages are 64 times smaller; upstream allows a mean error of 128 against output / 64."""
     graph = netx_export.read(lava_dl("gts/pilotnet_sdnn/network.net"), spike_exp=0)
-    trace = run_alone(graph, np.repeat(truth("pilotnet_sdnn/input"), 9, axis=0))
+    trace = run(graph, np.repeat(truth("pilotnet_sdnn/input"), 9, axis=0))
     TALLY.file(9)
     error = np.abs(trace.outputs["layer9_dense"].reshape(-1) - np.load(lava_dl("gts/pilotnet_sdnn/output.npy"))[0] / 64)
     print(f"PilotNet SDNN, spike_exp 0: mean error {error.mean():.1f}, upstream allows 128")
     assert 0 < error.mean() < 128
 
 
-def test_pilotnet_sdnn_square() -> None:
+def test_pilotnet_sdnn_square(run: Run) -> None:
     graph = netx_export.read(lava_dl("gts/pilotnet_sdnn/square_network.net"))
     picture = truth("pilotnet_sdnn/input")[:, :, :, :33]
-    trace = run_alone(graph, np.repeat(picture, 20, axis=0), states=True)
+    trace = run(graph, np.repeat(picture, 20, axis=0), states=True)
     TALLY.file(20)
     for index in range(1, 5):
         found = trace.u[f"layer{index}_conv"]
         TALLY.same(found, truth(f"pilotnet_sdnn/sigma{index}_square"), f"square SDNN sigma {index}", spikes=False)
 
 
-def test_ntidigits() -> None:
+def test_ntidigits(run: Run) -> None:
     """Axonal delays of up to 62 steps, 3000 steps, all 242 outputs (upstream compares one time step).
 
     SLAYER recorded it: its output comes one step later than Lava's, as its input block delays too.
     """
     graph = netx_export.read(lava_dl("gts/ntidigits/ntidigits.net"), num_layers=5)
     x = np.load(lava_dl("gts/ntidigits/input.npy")).T.reshape(3000, 1, 1, 64).astype(int)
-    found = run_alone(graph, x).outputs["layer4_dense"]
+    found = run(graph, x).outputs["layer4_dense"]
     TALLY.file(3000)
     TALLY.same(found[:-1], truth("ntidigits/output")[1:].astype(np.uint8), "ntidigits output")
 
 
-def test_ntidigits_average() -> None:
+def test_ntidigits_average(run: Run) -> None:
     """The last layer of the file, which upstream leaves out: the mean over 22 neurons, one step later."""
     whole = netx_export.read(lava_dl("gts/ntidigits/ntidigits.net"))
     x = np.load(lava_dl("gts/ntidigits/input.npy")).T.reshape(3000, 1, 1, 64).astype(int)
-    trace = run_alone(whole, x[:600])
+    trace = run(whole, x[:600])
     TALLY.file(600)
     values = trace.values(whole)["layer5_average"].reshape(600, 11)
     means = truth("ntidigits/output")[1:600].reshape(599, 11, 22).mean(axis=2)
@@ -157,11 +168,11 @@ def conv_file(path: Path, name: str, of: dict[str, Any]) -> Path:
     return foreign(path, {"type": b"input", "shape": [3, 16, 16]}, layer)
 
 
-def test_tinynet_conv_block(tmp_path: Path) -> None:
+def test_tinynet_conv_block(run: Run, tmp_path: Path) -> None:
     """u and spikes of the block; upstream clears u and v after the first step."""
     graph = netx_export.read(conv_file(tmp_path / "x.net", "tinynet", neuron()), reset_interval=1000, reset_offset=1)
     x = np.load(lava_dl("gts/tinynet/input.npy"))[0].transpose(3, 0, 1, 2)[1:].astype(int)
-    trace = run_alone(graph, np.concatenate([x, x[:1]]), states=True)
+    trace = run(graph, np.concatenate([x, x[:1]]), states=True)
     TALLY.file(16)
     spikes = np.load(lava_dl("gts/tinynet/layer1.npy"))[0].transpose(3, 0, 1, 2).astype(np.uint8)
     current = 64 * np.load(lava_dl("gts/tinynet/current.npy"))[0].transpose(3, 0, 1, 2)
@@ -169,7 +180,7 @@ def test_tinynet_conv_block(tmp_path: Path) -> None:
     TALLY.same(trace.u["layer1_conv"][1:], current[1:].astype(np.int32), "tinynet conv block u", spikes=False)
 
 
-def test_tinynet_sdnn_blocks(tmp_path: Path) -> None:
+def test_tinynet_sdnn_blocks(run: Run, tmp_path: Path) -> None:
     """The input, convolution and output blocks of the sigma-delta network, each from its recorded input.
 
     The convolution's record holds one step: upstream's test runs no more, and compares zeros for the rest. The output
@@ -181,7 +192,7 @@ def test_tinynet_sdnn_blocks(tmp_path: Path) -> None:
     start = {"type": b"input", "shape": [3, 16, 16], "neuron": sdnn(vThMant=20)}
     one = {"type": b"dense", "shape": [1], "weight": np.ones((1, 768)), "neuron": sdnn(vThMant=0)}
     flat = {"type": b"flatten", "shape": [768]}
-    trace = run_alone(netx_export.read(foreign(tmp_path / "a.net", start, flat, one)), host)
+    trace = run(netx_export.read(foreign(tmp_path / "a.net", start, flat, one)), host)
     TALLY.file(15)
     TALLY.same(trace.rasters["layer0_input"], truth("tinynet_sdnn/input"), "tinynet SDNN input block")
 
@@ -190,7 +201,7 @@ def test_tinynet_sdnn_blocks(tmp_path: Path) -> None:
     wanted = truth("tinynet_sdnn/layer1")
     assert not wanted[1:].any()
     TALLY.file(1)
-    TALLY.same(run_alone(graph, recorded).outputs["layer1_conv"][:1], wanted[:1], "tinynet SDNN conv block")
+    TALLY.same(run(graph, recorded).outputs["layer1_conv"][:1], wanted[:1], "tinynet SDNN conv block")
 
     last = {
         "type": b"dense",
@@ -201,12 +212,12 @@ def test_tinynet_sdnn_blocks(tmp_path: Path) -> None:
     graph = netx_export.read(foreign(tmp_path / "c.net", last))
     # Upstream flattens (W,H,C) as it lies.
     x = np.load(lava_dl("gts/tinynet_sdnn/layer1.npy")).reshape(-1, 16).T[:, :, None, None] != 0
-    found = run_alone(graph, x).outputs["layer0_dense"]
+    found = run(graph, x).outputs["layer0_dense"]
     TALLY.file(16)
     TALLY.same(found, truth("tinynet_sdnn/layer2"), "tinynet SDNN output block")
 
 
-def test_dense_block(tmp_path: Path) -> None:
+def test_dense_block(run: Run, tmp_path: Path) -> None:
     layer = {
         "type": b"dense",
         "shape": [256],
@@ -214,7 +225,7 @@ def test_dense_block(tmp_path: Path) -> None:
         "neuron": neuron(vThMant=6, iDecay=4096, vDecay=415),
     }
     graph = netx_export.read(foreign(tmp_path / "x.net", layer))
-    found = run_alone(graph, truth("dense/in").astype(int)).outputs["layer0_dense"]
+    found = run(graph, truth("dense/in").astype(int)).outputs["layer0_dense"]
     TALLY.file(2000)
     TALLY.same(found, truth("dense/out"), "dense block")
 
@@ -225,7 +236,7 @@ def rotation(period: float, alpha: float) -> tuple[int, int]:
     return int((1 - alpha) * np.sin(angle) * 4096), int((1 - alpha) * np.cos(angle) * 4096)
 
 
-def test_complex_dense_block(tmp_path: Path) -> None:
+def test_complex_dense_block(run: Run, tmp_path: Path) -> None:
     sin, cos = rotation(11, 0.05)
     weight = {
         part: np.load(lava_dl(f"gts/complex_dense/weight_{short}.npy"))
@@ -233,12 +244,12 @@ def test_complex_dense_block(tmp_path: Path) -> None:
     }
     layer = {"type": b"dense", "shape": [256], "weight": weight, "neuron": rf(vThMant=25, sinDecay=sin, cosDecay=cos)}
     graph = netx_export.read(foreign(tmp_path / "x.net", layer))
-    found = run_alone(graph, truth("complex_dense/in").astype(int)).outputs["layer0_dense"]
+    found = run(graph, truth("complex_dense/in").astype(int)).outputs["layer0_dense"]
     TALLY.file(2000)
     TALLY.same(found, truth("complex_dense/out"), "complex dense block (RF)")
 
 
-def test_complex_input_block() -> None:
+def test_complex_input_block(run: Run) -> None:
     """RF_IZ with a threshold of 1.1, which no file can say: 70 / 64, so the graph is built here in halves."""
     sin, cos = rotation(7, 0.05)
     graph = Graph(
@@ -249,7 +260,7 @@ def test_complex_input_block() -> None:
         projections=tuple(Projection(src="in", dst="iz", synapse=Wire(), port=port) for port in ("re", "im")),
         timing="as_given",
     )
-    found = run_alone(graph, 32 * truth("complex_dense/in").astype(int)).outputs["iz"]
+    found = run(graph, 32 * truth("complex_dense/in").astype(int)).outputs["iz"]
     TALLY.file(2000)
     TALLY.same(found, truth("complex_dense/current"), "complex input block (RF_IZ)")
 
@@ -287,7 +298,7 @@ def recurrent_file(path: Path) -> tuple[Path, Any]:
     return path, spikes.detach().numpy()
 
 
-def test_recurrent(tmp_path: Path) -> None:
+def test_recurrent(run: Run, tmp_path: Path) -> None:
     """Firing rates within 2 % of SLAYER's, as upstream asks; the input is 204, so one layer is scaled by 2**10."""
     path, slayer_output = recurrent_file(tmp_path / "x.net")
     graph = netx_export.read(path, input_message_bits=24)
@@ -307,7 +318,7 @@ def test_recurrent(tmp_path: Path) -> None:
     )
     graph = dataclasses.replace(graph, populations=populations, projections=projections)
     x = np.full((101, 6, 1, 1), int(0.2 * 1024))
-    trace = run_alone(graph, x)
+    trace = run(graph, x)
     TALLY.file(101)
     found = trace.rasters["layer1_dense_rec.0"].mean()
     wanted = float(slayer_output[0][0].mean())

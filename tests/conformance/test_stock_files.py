@@ -28,12 +28,13 @@ TALLY = Tally()
 def total(request: pytest.FixtureRequest) -> Iterator[None]:
     """Print what this module compared."""
     yield
-    print(f"\nfiles in stock Lava and in the engine: {TALLY}")
+    print(f"\nfiles in stock Lava, in fast and in sim: {TALLY}")
 
 
 def compare(name: str, graph: Graph, x: npt.NDArray[Any], found: StockRun) -> None:
-    """Output of all steps and states of the last layer, stock Lava against the engine."""
+    """Output of all steps and states of the last layer, stock Lava against the engine; and that against `sim`."""
     trace = run_alone(graph, x, states=True)
+    assert trace.first_difference(run_alone(graph, x, "sim", states=True)) is None, f"{name}: fast against sim"
     last = graph.populations[-1]
     TALLY.file(len(x))
     TALLY.same(trace.rasters[last.id].reshape(len(x), -1).astype(np.int64), found.output, f"{name}: output")
