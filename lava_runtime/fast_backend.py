@@ -87,6 +87,9 @@ def _usable_cores() -> int:
 
 
 def _samples_together(plan: Plan, steps: int, samples: int) -> int:
+    if not plan.resets:
+        # The dense sums look back over frames that lie one behind the other: recordings must not see each other.
+        return 1
     room = SPIKE_MEMORY // max(1, plan.peak_neurons * steps * _BYTES_PER_NEURON_STEP)
     return max(1, min(SAMPLES_TOGETHER, samples, room))
 
