@@ -124,11 +124,9 @@ def needs_steps(graph: Graph, group: Sequence[Population]) -> bool:
     """True where the kernels that go layer by layer cannot compute `group`."""
     return len(group) > 1 or any(
         not isinstance(group[0].neuron, Lif | Or | Readout)
-        or (isinstance(group[0].neuron, Lif) and group[0].neuron.reset_interval > 0)
         or projection.src == projection.dst
         or projection.delays is not None
-        or not isinstance(projection.synapse, Conv | Dense | OneToOne)
-        or projection.synapse.kernel.exponent < 0
+        or not isinstance(projection.synapse, Conv | ConvTranspose | Dense | OneToOne | Wire)
         or not (is_spiking(graph.by_id[projection.src].neuron) or isinstance(graph.by_id[projection.src].neuron, Input))
         for projection in graph.incoming[group[0].id]
     )
