@@ -28,7 +28,9 @@ from netx_export.graph.neurons import (
 )
 from netx_export.graph.synapses import (
     Conv,
+    ConvTranspose,
     Dense,
+    OneToOne,
     Shape,
     Sparse,
     SynapseSpec,
@@ -314,6 +316,15 @@ class Graph:
                 f"Projection {projection.label} has delays of shape {projection.delays.shape}, but reads {read} axons; "
                 "give one delay per axon."
             )
+        if projection.delays is not None and isinstance(synapse, Conv | ConvTranspose | OneToOne):
+            bound = accumulator_bound(synapse, message_limit(source.neuron))
+            # What sigma-delta neurons send has no bound before a run.
+            if bound >= fixedpoint.STATE_LIMIT and not isinstance(source.neuron, GRADED):
+                raise GraphError(
+                    f"Projection {projection.label}: a {type(synapse).__name__} with delays per axon can reach {bound}, the "
+                    f"limit is {fixedpoint.STATE_LIMIT - 1}: Lava, which has no such synapse, does not say what wraps. Use "
+                    "smaller weights, or narrower messages."
+                )
         if isinstance(target.neuron, Or) and (
             isinstance(synapse, Wire) or int(synapse.kernel.mantissa.min()) < 0 or not is_spiking(source.neuron)
         ):

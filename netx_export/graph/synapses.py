@@ -25,7 +25,8 @@ class Kernel:
     Mantissas are 8 bits signed, [-128, 127]; SLAYER's even weights in [-256, 254] are exponent 1. Negative
     exponents come from files only, and never with convolutions, where Lava ignores exponents. The sum wraps at 32 bits
     before it is shifted. Where synapses of one projection differ in their delays, the spikes of one step that travel
-    equally long have a sum, a wrap and a floor of their own (Lava's DelayDense).
+    equally long have a sum, a wrap and a floor of their own (Lava's DelayDense). Lava has no convolution with delays:
+    where one exceeds 24 bits, what wraps is not defined, and a Graph refuses it where it can be known beforehand.
     """
 
     mantissa: npt.NDArray[np.int16]

@@ -44,10 +44,11 @@ SPARSE = Sparse(kernel=Kernel(mantissa=np.array([5, -6])), rows=np.array([0, 1])
 
 def two(neuron: NeuronSpec, synapse: SynapseSpec = DENSE, **more: Any) -> Graph:
     """An input and one population, joined by one projection."""
+    source = more.pop("input", Input())
     fields = {"timing": "as_given", **{k: more.pop(k) for k in ("timing", "messages") if k in more}}
     return Graph(
         populations=(
-            Population(id="in", shape=SHAPE, neuron=Input()),
+            Population(id="in", shape=SHAPE, neuron=source),
             Population(id="out", shape=SHAPE, neuron=neuron),
         ),
         projections=(Projection(src="in", dst="out", synapse=synapse, **more),),
@@ -82,6 +83,15 @@ def transposed(**more: Any) -> ConvTranspose:
         (lambda: two(Lif(vth_mant=1), delays=np.ones(2)), "one per axon"),
         (lambda: two(Lif(vth_mant=1), delays=np.ones((1, 1, 1))), "but reads"),
         (lambda: two(Lif(vth_mant=1), delays=np.ones(SHAPE), timing="aligned"), "needs timing 'as_given'"),
+        (
+            lambda: two(
+                Lif(vth_mant=1),
+                OneToOne(kernel=Kernel(mantissa=np.array([100, 1]), exponent=7)),
+                delays=np.ones(SHAPE),
+                input=Input(message_bits=16),
+            ),
+            "a OneToOne with delays per axon can reach 419430400",
+        ),
         (lambda: two(Lif(vth_mant=1), Wire(), timing="aligned"), "needs timing 'as_given'"),
         (lambda: two(Lif(vth_mant=1), Wire(), delay=1), "without delay"),
         (lambda: two(Or(), Wire()), "weights >= 0"),
