@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import lava_runtime
 import netx_export
 from netx_export.errors import NotInstalledError
+from netx_export.graph import Graph
 
 FIRING = 0.1
 """Share of the convolution's source neurons that spike in each step."""
@@ -51,6 +53,10 @@ class Variant:
         self.process.create_runtime(run_cfg=self.config, compile_config={"pypy_channel_size": CHANNEL_SLOTS})
         self._run(warm_up)
 
+    def stop(self) -> None:
+        """End its processes."""
+        self.process.stop()
+
     def turn(self) -> None:
         """One turn; keeps the seconds per step of the best."""
         begin = time.perf_counter()
@@ -61,6 +67,30 @@ class Variant:
         from lava.magma.core.run_conditions import RunSteps
 
         self.process.run(condition=RunSteps(num_steps=steps))
+
+
+@dataclass(kw_only=True)
+class EngineVariant:
+    """The `fast` backend on the same frames, without Lava: `steps` time steps a turn."""
+
+    name: str
+    graph: Graph
+    frames: npt.NDArray[np.int32]
+    threads: int
+    best: float = float("inf")
+
+    def start(self, warm_up: int) -> None:
+        """Plan the network and load kernels."""
+        lava_runtime.run(self.graph, self.frames, threads=self.threads)
+
+    def turn(self) -> None:
+        """One turn; keeps the seconds per step of the best."""
+        begin = time.perf_counter()
+        lava_runtime.run(self.graph, self.frames, threads=self.threads)
+        self.best = min(self.best, (time.perf_counter() - begin) / len(self.frames))
+
+    def stop(self) -> None:
+        """Nothing runs between turns."""
 
 
 def pilotnet_path() -> Path:
@@ -96,9 +126,15 @@ def pilotnet(rounds: int = 3, stock_steps: int = 3, own_steps: int = 150) -> dic
             _variant("one process", image, whole.inp, whole.out, config=ours, steps=own_steps, room=room),
         ]
 
+    graph = netx_export.read(path)
+    frame = image.reshape(graph.inputs[0].shape[::-1]).transpose(2, 1, 0)
+    frames = np.broadcast_to(frame, (own_steps, 1, *frame.shape)).copy()
+    engine = [
+        EngineVariant(name=f"fast, {n} thread{'s' * (n > 1)}", graph=graph, frames=frames, threads=n) for n in (1, 2)
+    ]
     # The last layer integrates and never spikes, so the spikes compared are those of the last convolution.
     compared = _compare(variants(CONVOLUTIONS, CONVOLUTIONS + 2), CONVOLUTIONS + 2)
-    return {"what": "PilotNet LIF, 10 layers", **compared, **_measure(variants(None, 4), rounds)}
+    return {"what": "PilotNet LIF, 10 layers", **compared, **_measure([*variants(None, 4), *engine], rounds)}
 
 
 def convolution(rounds: int = 3, stock_steps: int = 2, own_steps: int = 150) -> dict[str, Any]:
@@ -149,14 +185,14 @@ def _compare(variants: list[Variant], steps: int) -> dict[str, Any]:
             variant.start(steps)
             records.append(variant.sink.data.get().reshape(-1, steps))
         finally:
-            variant.process.stop()
+            variant.stop()
     return {
         "same_outputs": all(bool((record == records[0]).all()) for record in records),
         "messages_compared": int(np.count_nonzero(records[0])),
     }
 
 
-def _measure(variants: list[Variant], rounds: int) -> dict[str, Any]:
+def _measure(variants: Sequence[Variant | EngineVariant], rounds: int) -> dict[str, Any]:
     """Milliseconds per step of the best of `rounds` turns, the variants taking turns."""
     try:
         for variant in variants:
@@ -166,7 +202,7 @@ def _measure(variants: list[Variant], rounds: int) -> dict[str, Any]:
                 variant.turn()
     finally:
         for variant in variants:
-            variant.process.stop()
+            variant.stop()
     stock = variants[0].best
     return {
         "ms_per_step": {variant.name: variant.best * 1e3 for variant in variants},
