@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ def export_slayer_checkpoint(checkpoint: Path, options: argparse.Namespace) -> i
         check_stage(stage, graph, inputs, slayer, lambda name: slayer, out.with_name("divergence.png"))
         for stage in options.stages.split(",")
     ]
-    rows += [row for row, _ in checks]
+    rows += [check.row for check in checks]
     print(table(rows))
     print_explanations(checks)
     print(
@@ -143,8 +143,10 @@ def export_slayer_checkpoint(checkpoint: Path, options: argparse.Namespace) -> i
         samples = evaluation_samples(info, open_windows(None, info.task, limit=options.score_windows, progress=True))
         scores = {"SLAYER, quantised": score_values(info, samples, run_quantised(module, samples.cubes, info))}
         units = {p.id: p.neuron.unit for p in graph.outputs if isinstance(p.neuron, Readout)}
-        for stage in options.stages.split(","):
-            record = record_of(stage, graph, run_stage(stage, graph, exported_input(samples.cubes, info)))
+        for check, stage in zip(checks, options.stages.split(","), strict=True):
+            record = check.record
+            if options.score_windows != options.verify:
+                record = record_of(stage, graph, run_stage(stage, graph, exported_input(samples.cubes, info)))
             found = {**record.spikes, **{name: value * units[name] for name, value in record.readouts.items()}}
             scores[STAGES[stage]] = score_values(info, samples, found)
         names = list(scores["SLAYER, quantised"])
@@ -155,6 +157,15 @@ def export_slayer_checkpoint(checkpoint: Path, options: argparse.Namespace) -> i
     return 1 if sum(row.mismatches for row in rows) else 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StageCheck:
+    """A backend's record, its row of the table, and where it parts from training what arrived there."""
+
+    record: StageRecord
+    row: StageRow
+    explanation: str = ""
+
+
 def check_stage(
     stage: str,
     graph: Graph,
@@ -162,15 +173,16 @@ def check_stage(
     against: StageRecord,
     with_states: Callable[[str], StageRecord],
     picture: Path,
-) -> tuple[StageRow, str]:
-    """Backend `stage` held to a record: its row, and where they part what arrived there; both rasters go to `picture`.
+) -> StageCheck:
+    """Backend `stage` held to a record; where they part, both rasters go to `picture`.
 
     `with_states` gives the record with u and v of a population, as far as they are known.
     """
     order = list(graph.by_id)
-    row = compare(record_of(stage, graph, run_stage(stage, graph, inputs)), against, order=order)
+    record = record_of(stage, graph, run_stage(stage, graph, inputs))
+    row = compare(record, against, order=order)
     if row.first is None:
-        return row, ""
+        return StageCheck(record=record, row=row)
     name = row.first.population
     # Once more, with the states of the population where the stages part, so that u and v can be named.
     trace = run_stage(stage, graph, inputs, states=(name,))
@@ -179,18 +191,19 @@ def check_stage(
     theirs = held_to(trace, spikes=other.spikes, readouts=other.readouts, u=other.u, v=other.v)
     found = first_divergence(graph, trace, theirs, within=name)
     if found is None:
-        return row, ""
+        return StageCheck(record=record, row=row)
     from hw_profiles.divergence_picture import draw_divergence
 
     draw_divergence(found, trace, theirs, picture, names=(STAGES[stage], against.name))
-    return row, f"{STAGES[stage]} against {against.name}\n{found}\n  both over each other: {picture}"
+    explanation = f"{STAGES[stage]} against {against.name}\n{found}\n  both over each other: {picture}"
+    return StageCheck(record=record, row=row, explanation=explanation)
 
 
-def print_explanations(checks: Sequence[tuple[StageRow, str]]) -> None:
+def print_explanations(checks: Sequence[StageCheck]) -> None:
     """What arrived where stages part."""
-    for _, explanation in checks:
-        if explanation:
-            print(explanation)
+    for check in checks:
+        if check.explanation:
+            print(check.explanation)
 
 
 def check_options(options: argparse.Namespace) -> None:
@@ -234,7 +247,7 @@ def verify(checkpoint: Path, exported: Export, out: Path, options: argparse.Name
         )
         for stage in options.stages.split(",")
     ]
-    rows += [row for row, _ in checks]
+    rows += [check.row for check in checks]
     print(table(rows))
     print_explanations(checks)
     changed = compare(twin, folded, order=order)

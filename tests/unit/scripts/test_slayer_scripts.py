@@ -29,10 +29,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("network", ["detector", "classifier"])
-def test_export_gives_the_spikes_of_slayer(network: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("network", "scored"), [("detector", 3), ("classifier", 2)])
+def test_export_gives_the_spikes_of_slayer(
+    network: str, scored: int, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     checkpoint = str(folder / f"{network}.safetensors")
-    assert export_netx.main([checkpoint, "--verify", "2", "--score-windows", "2", "--stages", "fast"]) == 0
+    assert export_netx.main([checkpoint, "--verify", "2", "--score-windows", str(scored), "--stages", "fast"]) == 0
     said = capsys.readouterr().out
     rows = compared(said)
     assert [row[0] for row in rows] == ["SLAYER, quantised", "fast"]
