@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import reprlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -192,6 +193,7 @@ def _check_schema(path: Path, document: dict[str, Any]) -> None:
 def _explain(error: Any) -> str:
     """What the schema's complaint means for the person who wrote the file, and the remedy."""
     instance, limit = error.instance, error.validator_value
+    given = reprlib.repr(instance)
     match error.validator:
         case "required":
             missing = [name for name in limit if name not in instance]
@@ -204,14 +206,14 @@ def _explain(error: Any) -> str:
             unknown = sorted(set(instance) - set(known))
             return f"key {', '.join(unknown)} is unknown; the keys here are {', '.join(known)}."
         case "const":
-            return f"is {instance!r}, it must be {limit!r}; convert the number to that unit."
+            return f"is {given}, it must be {limit!r}; convert the number to that unit."
         case "enum":
-            return f"is {instance!r}, it must be one of {', '.join(map(str, limit))}."
+            return f"is {given}, it must be one of {', '.join(map(str, limit))}."
         case "minimum" | "exclusiveMinimum":
-            return f"is {instance!r}, the smallest allowed value is {limit}; leave an unpublished number out."
+            return f"is {given}, the smallest allowed value is {limit}; leave an unpublished number out."
         case "type":
             remedy = "put it in quotes" if limit == "string" else "write { value, unit, source, grade, basis }"
-            return f"is {instance!r}, it must be of type {limit}; {remedy}."
+            return f"is {given}, it must be of type {limit}; {remedy}."
         case "dependentRequired":
             return (
                 "neuron_update_active and neuron_update_inactive need each other; add the missing one, or give one price "
@@ -241,6 +243,17 @@ def _number(path: Path, key: str, given: float) -> float:
     return number
 
 
+def _check_board_cores(path: Path, board: str, found: Quantities, topology: Topology) -> None:
+    """A board with a published number of cores has at least one on every chip, and no more than the mesh holds."""
+    chips = int(found["chips"].low)
+    most = chips * topology.cores_per_tile * topology.mesh_columns * topology.mesh_rows
+    if not chips <= found["cores"].low <= most:
+        raise ProfileError(
+            f"{path}: boards.{board}.cores: is {found['cores']}, its {chips} chips have between {chips} and {most}; "
+            "give the cores of the whole board, or leave them out."
+        )
+
+
 def _build(path: Path, document: dict[str, Any]) -> HardwareProfile:
     references: dict[str, str] = document["sources"]
 
@@ -253,6 +266,7 @@ def _build(path: Path, document: dict[str, Any]) -> HardwareProfile:
         low, high = (_number(path, key, table[end] if end in table else table["value"]) for end in ("low", "high"))
         if low > high:
             raise ProfileError(f"{path}: {key}: low is {low:g}, above high {high:g}; exchange the two.")
+        voltage = table.get("voltage")
         return Quantity(
             low=low,
             high=high,
@@ -261,7 +275,7 @@ def _build(path: Path, document: dict[str, Any]) -> HardwareProfile:
             grade=cast(Grade, table["grade"]),
             basis=cast(Basis, table["basis"]),
             note=table.get("note", ""),
-            voltage=table.get("voltage"),
+            voltage=None if voltage is None else _number(path, f"{key}.voltage", voltage),
         )
 
     def section(key: str, tables: dict[str, Any]) -> dict[str, Quantity]:
@@ -289,6 +303,9 @@ def _build(path: Path, document: dict[str, Any]) -> HardwareProfile:
             f"{path}: topology.cores_per_chip: is {topology.cores_per_chip}, but the mesh has room for "
             f"{topology.cores_per_tile * topology.mesh_columns * topology.mesh_rows}; enlarge the mesh."
         )
+    for name, published in facts.items():
+        if topology is not None and "cores" in published:
+            _check_board_cores(path, name, published, topology)
     limits = dict(document.get("limits", {}))
     memories = {
         name: tuple(

@@ -61,7 +61,7 @@ def from_json(text: str) -> tuple[Report, ...]:
     """The reports that `to_json` wrote, without frames; ProfileError for anything else."""
     try:
         return tuple(_decode(Report, entry) for entry in json.loads(text)["reports"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ProfileError(f"This is no report.json of this version ({error}); write it again.") from None
 
 
@@ -73,6 +73,9 @@ def read_report(path: str | os.PathLike[str]) -> tuple[Report, ...]:
         raise ProfileError(f"{path}: cannot be read ({error}); give a report.json.") from None
     except ProfileError as error:
         raise ProfileError(f"{path}: {error}") from None
+
+
+_PLAIN: dict[Any, tuple[type, ...]] = {str: (str,), int: (int,), float: (float, int), bool: (bool,)}
 
 
 def _encode(value: Any) -> Any:
@@ -105,6 +108,8 @@ def _decode(kind: Any, value: Any) -> Any:
     if origin is tuple:
         kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
         return tuple(_decode(one, entry) for one, entry in zip(kinds, value, strict=True))
+    if kind in _PLAIN and type(value) not in _PLAIN[kind]:
+        raise TypeError(f"{value!r} stands where {kind.__name__} is expected")
     return value
 
 

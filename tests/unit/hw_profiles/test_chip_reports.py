@@ -63,6 +63,15 @@ def test_json_comes_back_as_it_was() -> None:
         from_json('{"reports": [{}]}')
     with pytest.raises(ProfileError, match="no report"):
         from_json("not JSON")
+    with pytest.raises(ProfileError, match="no report"):
+        from_json("[" * 100_000)
+    damaged = json.loads(to_json(written))
+    damaged["reports"][0]["static"]["cores"] = "many"
+    with pytest.raises(ProfileError, match="'many' stands where int is expected"):
+        from_json(json.dumps(damaged))
+    damaged["reports"][0]["scores"] = []
+    with pytest.raises(ProfileError, match="no report"):
+        from_json(json.dumps(damaged))
 
 
 def test_static_part_needs_no_run() -> None:

@@ -81,6 +81,17 @@ def test_the_schema_is_a_schema() -> None:
             'value = 0, unit = "bits"',
             r"word_bits: is 0 bits, it must be a whole number of",
         ),
+        ("voltage = 0.8", "voltage = inf", r"synaptic_operation\.voltage: is inf, it must be a finite number; leave"),
+        (
+            "value = 21",
+            f"value = -{10**60}",
+            r"neuron_update\.value: is -10+\.\.\.0+, the smallest allowed value is 0;",
+        ),
+        (
+            "[boards.Rack]",
+            '[boards.Rack]\ncores = { value = 0, unit = "cores", source = "manual", grade = "H", basis = "measured" }',
+            r"boards\.Rack\.cores: is 0 cores, its 16 chips have between 16 and \d+; give the cores of the whole board",
+        ),
         ("[energy]", "[barrier_by_tiles]\nfew = 3\n[energy]", r"barrier_by_tiles: "),
     ],
 )
