@@ -130,14 +130,15 @@ def _place_steps(
         while entry < segments[segment, LAST_ENTRY]:
             p = entries[entry, TERM]
             ky, kx = entries[entry, TAP_Y], entries[entry, TAP_X]
-            inside = True
+            # A byte that no message of this run has needs no sum.
+            inside = table[p, BASE] != 0
             if table[p, MOVE] == FIXED:
                 source_y, source_x = ky, kx
             elif table[p, MOVE] == TRANSPOSED:
                 over_y = y + table[p, PADDING_Y] - ky * table[p, DILATION_Y]
                 over_x = phase + table[p, PADDING_X] - kx * table[p, DILATION_X]
                 source_y, source_x = over_y // table[p, STRIDE_Y], over_x // table[p, STRIDE_X]
-                inside = over_y % table[p, STRIDE_Y] == 0 and over_x % table[p, STRIDE_X] == 0
+                inside = inside and over_y % table[p, STRIDE_Y] == 0 and over_x % table[p, STRIDE_X] == 0
                 source_x += first_pixel * table[p, COLUMN_STEP]
             else:
                 up = table[p, UPSAMPLE]
@@ -332,12 +333,16 @@ def _combine(
         sums[o] = 0
     fresh = True
     for segment in range(first_segment, last_segment):
-        _dense_sums(layer, steps_at, begin, ends[segment], frame, frames, weights, sums_at + 4 * part)
-        begin = ends[segment]
-        factor = np.int32(segments[segment, SCALE])
         whole = carray(int32_pointer(sums_at + 8 * part), (length,))
-        for o in range(length):
-            whole[o] = np.int32(np.int32(sums[part + o] * factor) + (np.int32(0) if fresh else whole[o]))
+        if fresh:
+            for o in range(length):
+                whole[o] = 0
+        if ends[segment] > begin:
+            _dense_sums(layer, steps_at, begin, ends[segment], frame, frames, weights, sums_at + 4 * part)
+            factor = np.int32(segments[segment, SCALE])
+            for o in range(length):
+                whole[o] += np.int32(sums[part + o] * factor)
+        begin = ends[segment]
         fresh = segments[segment, COMPLETE] == 1
         if fresh:
             scale(whole, np.int32(segments[segment, SEGMENT_EXPONENT]), segments[segment, SEGMENT_WRAP] == 1)

@@ -107,15 +107,28 @@ def encode(plan: Plan, name: str, given: Array, run: Workers) -> tuple[SpikeMap,
     made = new_map(layout, run.memory, samples=samples, steps=steps)
     channels, height, width = layout.shape
     counts = np.zeros((height, width, channels), np.int32)
-    origins = np.array([made.origin(plane) for plane in range(layout.planes)], np.int64)
     native = np.ascontiguousarray(given, given.dtype if given.dtype == np.uint8 else np.int32)
+    made.used = _bytes_used(native, layout.planes)
+    # Behind the unused bytes comes the sign, so the order of what is left tells each byte's place.
+    planes = [plane for plane, used in enumerate(made.used) if used]
+    origins = np.array([made.origin(plane) for plane in planes], np.int64)
+    signs = np.array([layout.planes > 1 and plane == layout.planes - 1 for plane in planes], np.bool_)
 
     def piece(first: int, last: int) -> None:
         row, pitch = layout.row, layout.pitch
-        encode_rows(first, last, native, origins, row, pitch, layout.left, layout.right, counts, made.totals)
+        encode_rows(first, last, native, origins, signs, row, pitch, layout.left, layout.right, counts, made.totals)
 
     run.split(piece, height)
     return made, Counts(channels=channels, array=counts)
+
+
+def _bytes_used(messages: Array, planes: int) -> tuple[bool, ...]:
+    """Which bytes of the messages are not 0 everywhere; the last one is the sign."""
+    if planes == 1:
+        return (True,)
+    low, high = int(messages.min(initial=0)), int(messages.max(initial=0))
+    # Where there are negative numbers every byte is.
+    return (*(plane == 0 or low < 0 or high >= 256**plane for plane in range(planes - 1)), low < 0)
 
 
 def sweep_plan(
@@ -222,7 +235,8 @@ def _sweep(
     table = dense_table.copy()
     for row, (wiring, plane) in zip(table, terms, strict=True):
         source = sources[population.wirings[wiring].source]
-        row[column.BASE] = source.origin(plane) - population.wirings[wiring].lag * source.layout.frame
+        if source.used[plane]:
+            row[column.BASE] = source.origin(plane) - population.wirings[wiring].lag * source.layout.frame
     if by_event.any():
         _make_lists(population, sources, by_event, run)
         rows = population.event_rows

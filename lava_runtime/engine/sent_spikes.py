@@ -48,7 +48,7 @@ class Sent:
             planes = made.layout.planes
             messages = made.view(0).astype(np.int32)
             # With four bytes the sign's weight, 2**32, is beyond what wraps.
-            for plane in range(1, min(planes, 4)):
+            for plane in filter(made.used.__getitem__, range(1, min(planes, 4))):
                 scale = -(256**plane) if plane == planes - 1 else 256**plane
                 messages += made.view(plane).astype(np.int32) * np.int32(scale)
             # (B,T,H,W,C) -> (T,B,C,H,W)

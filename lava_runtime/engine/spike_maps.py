@@ -88,6 +88,8 @@ class SpikeMap:
     steps: int
     memory: npt.NDArray[np.uint8]
     totals: npt.NDArray[np.int32]
+    used: tuple[bool, ...] = (True,)
+    """Which bytes of the messages are not 0 everywhere; the maps of the others hold anything."""
     lists: RowLists | None = None
     listed: npt.NDArray[np.bool_] | None = None
 
@@ -138,10 +140,11 @@ def new_map(layout: Layout, pool: MemoryPool, *, samples: int, steps: int, slots
     """A map with nothing in it yet but silence in front; `slots` parts of a row count their spikes apart."""
     room = layout.room(samples * steps)
     memory = pool.take(layout.planes * room)
+    used = (True,) * layout.planes
     for plane in range(layout.planes):
         memory[plane * room : plane * room + layout.lag * layout.frame] = 0
     totals = np.zeros((slots, layout.shape[1], samples * steps), np.int32)
-    return SpikeMap(layout=layout, samples=samples, steps=steps, memory=memory, totals=totals)
+    return SpikeMap(layout=layout, samples=samples, steps=steps, memory=memory, totals=totals, used=used)
 
 
 def silent_map(layout: Layout, pool: MemoryPool, *, samples: int, steps: int) -> SpikeMap:
@@ -201,6 +204,7 @@ def encode_rows(
     last: int,
     inputs: Array,
     origins: npt.NDArray[np.int64],
+    signs: npt.NDArray[np.bool_],
     row: int,
     pitch: int,
     left: int,
@@ -230,10 +234,10 @@ def encode_rows(
                     for c in range(C):
                         for plane in range(planes):
                             out = carray(int8_pointer(origins[plane] + line + c), (_MANY,))
-                            sign = planes > 1 and plane == planes - 1
+                            sign, shift = signs[plane], np.int32(8 * plane)
                             for x in range(first_x, min(first_x + _BLOCK, W)):
                                 message = np.int32(inputs[t, b, c, y, x])
-                                byte = np.int32(message < 0) if sign else message >> np.int32(8 * plane)
+                                byte = np.int32(message < 0) if sign else message >> shift
                                 out[x * pitch] = np.int8(byte)
                         for x in range(first_x, min(first_x + _BLOCK, W)):
                             sent = np.int32(inputs[t, b, c, y, x] != 0)
