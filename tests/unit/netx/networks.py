@@ -134,9 +134,7 @@ def graded() -> Graph:
     once = kernel(5, 6, exponent=-3)
     projections = (
         Projection(src="in", dst="delta", synapse=Wire()),
-        Projection(
-            src="delta", dst="sd", synapse=Conv(kernel=kernel(3, 2, 2, 2)), delays=rng.integers(0, 5, (2, 5, 4))
-        ),
+        Projection(src="delta", dst="sd", synapse=Conv(kernel=kernel(3, 2, 2, 2))),
         Projection(
             src="sd",
             dst="up",
@@ -156,7 +154,9 @@ def graded() -> Graph:
         Projection(src="lif", dst="lif", synapse=Dense(kernel=kernel(6, 6)), port="back"),
         Projection(src="lif", dst="rf", synapse=Dense(kernel=once), port="re"),
         Projection(src="lif", dst="rf", synapse=Dense(kernel=once), port="im"),
-        Projection(src="rf", dst="iz", synapse=OneToOne(kernel=kernel(5)), port="re"),
+        Projection(
+            src="rf", dst="iz", synapse=OneToOne(kernel=kernel(5)), port="re", delays=rng.integers(0, 5, (5, 1, 1))
+        ),
         Projection(src="rf", dst="iz", synapse=OneToOne(kernel=kernel(5)), port="im", delay=100),
         Projection(src="iz", dst="lif", synapse=Dense(kernel=kernel(6, 5))),
     )
