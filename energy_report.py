@@ -14,7 +14,8 @@ import netx_export
 from hw_profiles.run_frames import frames_of_run
 from lava_runtime.run_folder import Run, load_run
 from netx_export.command_line import exit_code
-from netx_export.errors import DoesNotFitError, RunError
+from netx_export.errors import ConfigError, DoesNotFitError, RunError
+from netx_export.files import folder_obstacle
 
 PROFILES = ("loihi1-fitted", "loihi1-davies2018", "loihi2", "algorithmic-45nm")
 
@@ -75,6 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Load the run, map, price, write, print."""
     options = parse(arguments)
     profiles = [hw_profiles.load(name, board=options.board) for name in options.profile or PROFILES]
+    if options.out is not None and (obstacle := folder_obstacle(options.out)) is not None:
+        raise ConfigError(f"{options.out}: cannot be a report folder, {obstacle}; choose another --out.")
     if options.check is not None:
         graph = netx_export.read(options.check)
         checks = [hw_profiles.check(graph, profile) for profile in profiles]

@@ -29,7 +29,11 @@ def print_check(found: FitCheck, console: Console | None = None) -> None:
     if found.cores[1] is None:
         console.print("an estimator without cores: nothing to fit")
     else:
-        console.print(f"cores {found.cores[0]} of {found.cores[1]}, chips {found.chips[0]} of {found.chips[1]}\n")
+        # Without a list of boards some layer fits no number of cores, and counts as one or none.
+        least = "" if found.fits or found.boards else "at least "
+        console.print(
+            f"cores {least}{found.cores[0]} of {found.cores[1]}, chips {least}{found.chips[0]} of {found.chips[1]}\n"
+        )
         console.print(_table(found))
         console.print("used / max of the fullest core; * binds", style="dim")
     if found.boards:

@@ -210,21 +210,26 @@ def fullest(profile: HardwareProfile, registers: Sequence[Registers]) -> Utiliza
     return found
 
 
-def _board_problem(graph: Graph, profile: HardwareProfile, slices: Sequence[Slice]) -> FitProblem:
+def _board_problem(
+    graph: Graph, profile: HardwareProfile, slices: Sequence[Slice], *, unplaced: bool = False
+) -> FitProblem:
+    """More cores than the board has; with `unplaced` layers, which fit no number of cores, it is at least so many."""
     count: defaultdict[str, int] = defaultdict(int)
     for entry in slices:
         count[entry.population] += 1
     largest = max(count, key=lambda name: count[name])
     per_chip = profile.topology.cores_per_chip if profile.topology else 1
-    larger = [name for name, chips in profile.boards.items() if int(chips.low) > profile.chips]
-    board = f", or choose a larger board ({', '.join(larger)})" if larger else ""
+    boards = [profile.on_board(name) for name in profile.boards]
+    enough = [b.board for b in boards if b.topology and len(slices) <= b.topology.cores_per_chip * b.chips]
+    board = f", or choose a larger board ({', '.join(enough)})" if enough else ""
+    least = "at least " if unplaced else ""
     return FitProblem(
         layer=largest,
         resource="chips",
         used=-(-len(slices) // per_chip),
         limit=profile.chips,
         remedy=(
-            f"the network takes {len(slices)} cores and this layer {count[largest]} of them: "
+            f"the network takes {least}{len(slices)} cores and this layer {count[largest]} of them: "
             f"use a larger stride or fewer channels there{board}."
         ),
         source=graph.by_id[largest].source,
@@ -240,7 +245,7 @@ def fit_problems(graph: Graph, profile: HardwareProfile, parts: Partition) -> li
     """Everything that keeps the partition from the profile's board."""
     problems = list(parts.problems)
     if profile.topology is not None and len(parts.slices) > profile.topology.cores_per_chip * profile.chips:
-        problems.append(_board_problem(graph, profile, parts.slices))
+        problems.append(_board_problem(graph, profile, parts.slices, unplaced=bool(parts.problems)))
     return problems
 
 

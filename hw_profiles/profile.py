@@ -30,6 +30,9 @@ SCHEMA = CHIPS / "profile.schema.json"
 
 _MAY_BE_NONE = frozenset({"index_bits", "list_header_bits", "conv_header_bits"})
 
+_LARGEST_MESH = 1 << 16
+"""Cores of a chip, and tiles of its mesh: the counters of all links stay in memory."""
+
 Grade = Literal["H", "M", "L"]
 """H: primary source, two readers or a repository; M: one reader; L: conflicting sources."""
 
@@ -303,6 +306,16 @@ def _build(path: Path, document: dict[str, Any]) -> HardwareProfile:
             f"{path}: topology.cores_per_chip: is {topology.cores_per_chip}, but the mesh has room for "
             f"{topology.cores_per_tile * topology.mesh_columns * topology.mesh_rows}; enlarge the mesh."
         )
+    if topology:
+        for name, size in (
+            ("cores_per_chip", topology.cores_per_chip),
+            ("mesh_rows", topology.mesh_rows * topology.mesh_columns),
+        ):
+            if size > _LARGEST_MESH:
+                raise ProfileError(
+                    f"{path}: topology.{name}: makes {size} cores or tiles a chip, the most that can be laid out is "
+                    f"{_LARGEST_MESH}; check the number."
+                )
     for name, published in facts.items():
         if topology is not None and "cores" in published:
             _check_board_cores(path, name, published, topology)

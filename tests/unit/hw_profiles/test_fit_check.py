@@ -106,6 +106,34 @@ def test_boards_and_text() -> None:
     assert "halving the channels of wide brings" in text
 
 
+def test_cores_of_a_network_with_a_layer_that_fits_nowhere_are_a_lower_bound() -> None:
+    profile = hw_profiles.load("loihi1-fitted", board="Kapoho Bay")
+    populations = (
+        Population(id="in", shape=(1, 512, 512), neuron=Input()),
+        Population(id="wide", shape=(8, 512, 512), neuron=Lif(vth_mant=9)),
+        Population(id="narrow", shape=(3, 1, 1), neuron=Lif(vth_mant=9)),
+    )
+    projections = (
+        Projection(src="in", dst="wide", synapse=Conv(kernel=Kernel(mantissa=np.ones((8, 1, 1, 1), int)))),
+        Projection(
+            src="wide",
+            dst="narrow",
+            synapse=Conv(kernel=Kernel(mantissa=np.ones((3, 8, 512, 512), int)), stride=(512, 512)),
+        ),
+    )
+    found = hw_profiles.check(
+        Graph(populations=populations, projections=projections, timing="as_given", messages="binary"), profile
+    )
+    assert found.boards == ()
+    out = io.StringIO()
+    hw_profiles.print_check(found, Console(file=out, width=160))
+    assert f"cores at least {found.cores[0]} of 256, chips at least {found.chips[0]} of 2" in out.getvalue()
+    (large,) = [problem for problem in found.problems if "needs chips" in problem]
+    assert f"the network takes at least {found.cores[0]} cores" in large
+    # Nahuku 8 has more chips than this board; named are the boards with chips enough.
+    assert "choose a larger board (Nahuku 32, Pohoiki Springs)" in large
+
+
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = tmp_path / "net.net"
     netx_export.write(wide(), network)

@@ -92,6 +92,11 @@ def test_the_schema_is_a_schema() -> None:
             '[boards.Rack]\ncores = { value = 0, unit = "cores", source = "manual", grade = "H", basis = "measured" }',
             r"boards\.Rack\.cores: is 0 cores, its 16 chips have between 16 and \d+; give the cores of the whole board",
         ),
+        (
+            'mesh_rows = { value = 8, unit = "tiles"',
+            'mesh_rows = { value = 1000000, unit = "tiles"',
+            r"topology\.mesh_rows: makes 8000000 .* the most that can be laid out is 65536; check the number",
+        ),
         ("[energy]", "[barrier_by_tiles]\nfew = 3\n[energy]", r"barrier_by_tiles: "),
     ],
 )

@@ -73,6 +73,13 @@ def test_a_network_too_large(profile: str, tmp_path: Path, capsys: pytest.Captur
     assert "does not fit" in capsys.readouterr().out
 
 
+def test_an_output_folder_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    said = refused([str(tmp_path / "run"), "--out", str(tmp_path / "file")], tmp_path, capsys)
+    assert "file: cannot be a report folder, " in said
+    assert "is a file; choose another --out" in said
+
+
 def test_a_chip_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = saved(dense_chain(3, 4), tmp_path / "run")
     chip = str(write_chip(tmp_path, chip_text(energy={"synaptic_operation": 2.0})))
