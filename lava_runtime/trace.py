@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from netx_export.errors import RunError
 from netx_export.files import replace_file
-from netx_export.graph import Graph, Lif, Or, Readout, Schedule, schedule
+from netx_export.graph import Graph, Input, Readout, Schedule, schedule
 
 Array = npt.NDArray[Any]
 
@@ -103,9 +103,10 @@ class Trace:
     # -- counters ------------------------------------------------------------------------------------------------
 
     def total_spikes(self, graph: Graph) -> int:
-        """Spikes emitted by the network's neurons inside the samples' windows; the input does not count."""
+        """Spikes, or messages that are not zero, of the network's neurons inside the samples' windows; inputs do not count."""
         self.check_graph(graph)
-        return sum(int(self.spike_counts[p.id].sum()) for p in graph.populations if isinstance(p.neuron, Lif | Or))
+        sending = [p.id for p in graph.populations if not isinstance(p.neuron, Input | Readout)]
+        return sum(int(self.spike_counts[name].sum()) for name in sending)
 
     def synops(self, graph: Graph) -> dict[str, int]:
         """Synaptic operations per target population: spikes times their true, border-aware fan-out."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import hw_profiles
+import lava_runtime
 from hw_profiles.mapping import Mapping
 from hw_profiles.packing import channel_blocks, list_words, packing_notes, weight_bits
 from hw_profiles.registers import state_words
@@ -156,3 +157,15 @@ def test_delays_beyond_the_chip_are_named() -> None:
         DoesNotFitError, match="'in -> out' needs delay 70, the limit is 62; export with relay populations"
     ):
         hw_profiles.map(graph, hw_profiles.load("loihi2"))
+
+
+def test_messages_of_neurons_without_spikes_are_counted_too() -> None:
+    graph, profile = every_kind(), hw_profiles.load("loihi2")
+    inputs = np.random.default_rng(0).integers(-100, 100, (4, 1, 4, 10, 10)).astype(np.int32)
+    trace = lava_runtime.run(graph, {"host": inputs})
+    workload = hw_profiles.report(trace, hw_profiles.map(graph, profile), profile).workload
+    assert workload is not None
+    spikes = {layer.population: layer.spikes or 0 for layer in workload.layers}
+    assert spikes["up"] > 0
+    assert workload.spikes == trace.total_spikes(graph) == sum(spikes.values()) - spikes["host"]
+    assert workload.rate > 0
