@@ -33,6 +33,9 @@ from training.sources import open_windows
 STAGES = {"fast": "fast", "sim": "sim", "stock": "sim --models stock"}
 """Backends that --verify runs, and the names of their rows."""
 
+SCORE_WINDOWS = 300
+"""Windows that --verify scores the two forms of a detector on, unless --score-windows says otherwise."""
+
 EXAMPLES = """
 examples:
   python export_netx.py                                 the shipped tiny Spiking CenterNet to runs/tiny/tiny.net
@@ -71,9 +74,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--score-windows",
         type=int,
-        default=300,
         metavar="N",
-        help="with --verify: windows for AP50 before and after quantisation, 0 for none (default: %(default)s)",
+        help="with --verify: windows for AP50 before and after quantisation, 0 for none (default: 300; networks of lava-dl: "
+        "those of --verify, as Lava starts anew for each)",
     )
     parser.add_argument(
         "--stages",
@@ -101,8 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.verify:
         return 0
     mismatches = verify(checkpoint, exported, out, options)
-    if options.score_windows:
-        score(checkpoint, graph, options.score_windows)
+    windows = SCORE_WINDOWS if options.score_windows is None else options.score_windows
+    if windows:
+        score(checkpoint, graph, windows)
     return 1 if mismatches else 0
 
 
@@ -139,13 +143,14 @@ def export_slayer_checkpoint(checkpoint: Path, options: argparse.Namespace) -> i
     print(
         "SLAYER's step t + 1 is hardware's step t: SLAYER was given one silent step first, which hardware runs by itself."
     )
-    if options.score_windows:
-        samples = evaluation_samples(info, open_windows(None, info.task, limit=options.score_windows, progress=True))
+    windows = options.verify if options.score_windows is None else options.score_windows
+    if windows:
+        samples = evaluation_samples(info, open_windows(None, info.task, limit=windows, progress=True))
         scores = {"SLAYER, quantised": score_values(info, samples, run_quantised(module, samples.cubes, info))}
         units = {p.id: p.neuron.unit for p in graph.outputs if isinstance(p.neuron, Readout)}
         for check, stage in zip(checks, options.stages.split(","), strict=True):
             record = check.record
-            if options.score_windows != options.verify:
+            if windows != options.verify:
                 record = record_of(stage, graph, run_stage(stage, graph, exported_input(samples.cubes, info)))
             found = {**record.spikes, **{name: value * units[name] for name, value in record.readouts.items()}}
             scores[STAGES[stage]] = score_values(info, samples, found)
@@ -209,7 +214,7 @@ def print_explanations(checks: Sequence[StageCheck]) -> None:
 def check_options(options: argparse.Namespace) -> None:
     """Raise ConfigError for what could not be done, before anything is written."""
     for name, windows in (("--verify", options.verify), ("--score-windows", options.score_windows)):
-        if windows < 0:
+        if windows is not None and windows < 0:
             raise ConfigError(f"{name} is {windows}; give a number of windows, at least 0 (none)")
     for stage in options.stages.split(","):
         if stage not in STAGES:

@@ -20,6 +20,7 @@ PAGES = (
     "docs/chips.md",
     "docs/netx_format.md",
     "docs/reports.md",
+    "docs/slayer.md",
 )
 SCRIPTS = ("train", "export_netx", "run_lava", "energy_report")
 

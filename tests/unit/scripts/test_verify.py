@@ -59,8 +59,10 @@ def test_a_changed_threshold_is_found_where_it_is(
     assert found[2] == found[3], "up to the spike the states are the same"
     explained = said[said.index("fast against quantised twin") :]
     place = re.search(r"First difference: population '([^']+)', step (\d+), neuron \([^)]*\)", explained)
-    assert place is not None and place[1] == TAMPERED
+    assert place is not None
+    assert place[1] == TAMPERED
     assert re.search(r"steps up to this population are taken out", explained)
     sums = re.findall(r"-> \S+: \d+ messages arrived, sum (-?\d+) against (-?\d+)", explained)
-    assert sums and all(mine == theirs for mine, theirs in sums), "what arrived is the same: the neuron differs"
+    assert sums
+    assert all(mine == theirs for mine, theirs in sums), "what arrived is the same: the neuron differs"
     assert (tmp_path / "divergence.png").read_bytes().startswith(b"\x89PNG")
