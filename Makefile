@@ -15,6 +15,7 @@ RUN := runs/demo
 CHECKPOINT := $(RUN)/model.safetensors
 NETWORK := $(RUN)/tiny.net
 DEMO_WINDOWS := 300
+STEPS_WINDOWS := 4
 
 .PHONY: help
 help: ## this list
@@ -38,11 +39,13 @@ $(CORE_VENV)/.installed: pyproject.toml constraints.txt tools/find_python.sh
 	@touch $@
 
 .PHONY: demo
-demo: $(RUN)/sim/run.json ## train, export, simulate in Lava, price: everything lands in runs/demo
+demo: $(RUN)/sim/run.json $(RUN)/steps/run.json ## train, export, simulate in Lava, price: everything lands in runs/demo
 	@echo
 	@$(PY) energy_report.py $(RUN)/sim --out $(RUN)/report --summary
 	@echo "$(RUN)/: model.safetensors, curves.png, tiny.net; $(RUN)/sim/: trace.h5, detections.json, truth.json, run.json"
-	@echo; echo "Open $(RUN)/report/report.html in a browser. make retrain starts over."
+	@$(PY) energy_report.py $(RUN)/steps --summary > /dev/null
+	@echo; echo "Open $(RUN)/report/report.html in a browser; $(RUN)/steps/report/report.html shows $(STEPS_WINDOWS) windows step by"
+	@echo "step, with a slider. make retrain starts over."
 
 # Order only: installing anew does not make a trained network stale.
 $(CHECKPOINT): | $(VENV)/.installed
@@ -53,6 +56,10 @@ $(NETWORK): $(CHECKPOINT)
 
 $(RUN)/sim/run.json: $(NETWORK)
 	$(PY) run_lava.py $(NETWORK) --backend sim --windows $(DEMO_WINDOWS) --checkpoint $(CHECKPOINT) --out $(RUN)/sim
+
+# All spikes of a few windows, for the slider: those of all windows would fill the disk.
+$(RUN)/steps/run.json: $(NETWORK)
+	@$(PY) run_lava.py $(NETWORK) --backend fast --windows $(STEPS_WINDOWS) --probe all --out $(RUN)/steps > /dev/null
 
 .PHONY: retrain
 retrain: ## forget the demo's results, then make demo

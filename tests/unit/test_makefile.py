@@ -41,7 +41,8 @@ def checkout(tmp_path: Path) -> Path:
         pytest.skip("make is not on this machine")
     folder = tmp_path / "a checkout"
     files = ("pyproject.toml", "constraints.txt", "Makefile", "tools/find_python.sh")
-    made = (".venv/.installed", "runs/demo/model.safetensors", "runs/demo/tiny.net", "runs/demo/sim/run.json")
+    runs = ("runs/demo/sim/run.json", "runs/demo/steps/run.json")
+    made = (".venv/.installed", "runs/demo/model.safetensors", "runs/demo/tiny.net", *runs)
     for age, name in enumerate((*files, *made)):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text((ROOT / name).read_text() if name in files else "")
