@@ -302,12 +302,12 @@ def dense_job(
                         shift,
                     )
                     totals[jobs[number, SLOT], y, frame + f] += fired
-                    for i in range(valid):
-                        record(layer[U_OUT], place + i * phases * lanes, state, ROWS * i, ROWS)
-                        record(layer[V_OUT], place + i * phases * lanes, state, _TILE + ROWS * i, ROWS)
+                    if layer[U_OUT]:
+                        for i in range(valid):
+                            record(layer[U_OUT], place + i * phases * lanes, state, ROWS * i, ROWS)
+                            record(layer[V_OUT], place + i * phases * lanes, state, _TILE + ROWS * i, ROWS)
             if layer[KIND] != READOUT:
-                for i in range(valid):
-                    store_counts(layer, pixel + i * phases, ROWS * tile, lanes, state, 2 * _TILE + ROWS * i, ROWS)
+                store_counts(layer, pixel * lanes + ROWS * tile, phases * lanes, counts, valid)
 
 
 @inlined

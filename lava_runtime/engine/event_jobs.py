@@ -103,9 +103,10 @@ def event_job(
                     0,
                 )
                 totals[jobs[number, SLOT], y, frame] += fired
-                record(layer[U_OUT], place, wide, 2 * lanes, lanes)
-                record(layer[V_OUT], place, wide, 3 * lanes, lanes)
+                if layer[U_OUT]:
+                    record(layer[U_OUT], place, wide, 2 * lanes, lanes)
+                    record(layer[V_OUT], place, wide, 3 * lanes, lanes)
     if layer[KIND] != READOUT:
         for i in range(valid):
             x = phase + phases * (first_pixel + i)
-            store_counts(layer, y * width + x, 0, lanes, wide, (4 + i) * lanes, lanes)
+            store_counts(layer, (y * width + x) * lanes, ROWS, current_at + 4 * (4 + i) * lanes, lanes // ROWS)

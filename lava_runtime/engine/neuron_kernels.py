@@ -156,3 +156,30 @@ def _readout_tile(
 
 readout_tile: Any = intrinsic(_readout_tile)
 """readout_tile(current, bias, bias_step, out, out_step, groups, shift) -> 0;  out = (a_in << shift) + bias, int32."""
+
+
+def _keep_counts(width: int) -> Any:
+    kind = ir.VectorType(ir.IntType(width), LANES)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        counts, out, out_step, groups, kept = arguments
+        tile = _Tile(builder, groups)
+        counted = tile.load(counts)
+        fresh = counted if width == 32 else builder.trunc(counted, kind)
+        to = tile.at(out, out_step, kind)
+        # What lies there is taken in or left out without a branch.
+        mask = splat(builder, builder.trunc(builder.neg(kept), ir.IntType(width)), LANES)
+        before = builder.and_(builder.load(to, align=1), mask)
+        builder.store(builder.add(before, fresh), to, align=1)
+        return tile.close()
+
+    def typing(typing_context: Any, counts: Any, out: Any, out_step: Any, groups: Any, kept: Any) -> Any:
+        return types.int64(*[types.int64] * 5), generate
+
+    return intrinsic(typing)
+
+
+keep_words: Any = _keep_counts(32)
+keep_bytes: Any = _keep_counts(8)
+"""keep_bytes(counts, out, out_step, groups, kept) -> 0: groups of 16 counts (int32) as bytes, `out_step` bytes apart;
+added to what is there where `kept` is 1, written over it where it is 0."""

@@ -7,8 +7,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from lava_runtime.engine.compiled import carray, inlined, int8_pointer, int32_pointer
-from lava_runtime.engine.neuron_kernels import lif_tile, lif_tile_without_u, or_tile, readout_tile
+from lava_runtime.engine.compiled import carray, inlined, int32_pointer
+from lava_runtime.engine.neuron_kernels import (
+    keep_bytes,
+    keep_words,
+    lif_tile,
+    lif_tile_without_u,
+    or_tile,
+    readout_tile,
+)
 from lava_runtime.engine.sweep_tables import (
     BEGIN,
     COUNTS,
@@ -43,33 +50,20 @@ def resets(layer: Int64s, t: int) -> bool:
 
 
 @inlined
-def store_counts(layer: Int64s, pixel: int, channel: int, lanes: int, counts: Int32s, at: int, length: int) -> None:
-    """Write or add the counts of `length` channels of a pixel."""
-    to = pixel * lanes + channel
+def store_counts(layer: Int64s, place: int, step: int, counts: Address, groups: int) -> None:
+    """Write or add groups of 16 counts; the first goes to number `place` of all, each next one `step` numbers on."""
     if layer[COUNTS_WIDE]:
-        words = carray(int32_pointer(layer[COUNTS] + 4 * to), (_MANY,))
-        if layer[COUNTS_KEPT]:
-            for o in range(length):
-                words[o] += counts[at + o]
-        else:
-            for o in range(length):
-                words[o] = counts[at + o]
+        keep_words(counts, layer[COUNTS] + 4 * place, 4 * step, groups, layer[COUNTS_KEPT])
     else:
-        small = carray(int8_pointer(layer[COUNTS] + to), (_MANY,))
-        if layer[COUNTS_KEPT]:
-            for o in range(length):
-                small[o] = np.int8(small[o] + counts[at + o])
-        else:
-            for o in range(length):
-                small[o] = np.int8(counts[at + o])
+        keep_bytes(counts, layer[COUNTS] + place, step, groups, layer[COUNTS_KEPT])
 
 
 @inlined
 def record(address: int, at: int, state: Int32s, first: int, length: int) -> None:
-    if address:
-        record = carray(int32_pointer(address + 4 * at), (_MANY,))
-        for o in range(length):
-            record[o] = state[first + o]
+    """Copy `length` states to number `at` behind `address`."""
+    to = carray(int32_pointer(address + 4 * at), (_MANY,))
+    for o in range(length):
+        to[o] = state[first + o]
 
 
 @inlined
