@@ -144,7 +144,11 @@ def score_values(info: SlayerInfo, samples: Samples, values: Values) -> dict[str
     right = votes == samples.crops.labels
     return {
         "accuracy": float(right.mean()),
-        **{f"accuracy_{name}": float(right[samples.crops.labels == k].mean()) for k, name in enumerate(CLASSES)},
+        **{
+            f"accuracy_{name}": float(right[samples.crops.labels == k].mean())
+            for k, name in enumerate(CLASSES)
+            if (samples.crops.labels == k).any()
+        },
     }
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +14,12 @@ pytest.importorskip("torch")
 pytest.importorskip("lava.lib.dl.slayer", reason="needs lava-dl (Python 3.10)")
 
 import export_netx
+import lava_runtime
 import netx_export
 import run_lava
 import train
 from netx_export.command_line import exit_code
+from netx_export.graph import Graph
 from training.scoring import silence_after, task_of
 
 SMOKE = ["slayer", "--preset", "smoke", "--threads", "1", "--windows", "3", "--quiet"]
@@ -51,6 +55,36 @@ def test_lava_gives_them_too(folder: Path, capsys: pytest.CaptureFixture[str]) -
     asked = [str(folder / "classifier.safetensors"), "--verify", "1", "--score-windows", "0", "--stages", "sim"]
     assert export_netx.main(asked) == 0
     assert compared(capsys.readouterr().out)[1][::2] == ("sim", "0")
+
+
+def test_a_stage_that_parts_is_explained(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real engine runs a network in which one population's threshold was raised."""
+    run = lava_runtime.run
+
+    def tampered(graph: Graph, *arguments: Any, **options: Any) -> Any:
+        populations = tuple(
+            replace(p, neuron=replace(p.neuron, vth_mant=p.neuron.vth_mant + 4)) if p.id == "blocks.3" else p
+            for p in graph.populations
+        )
+        trace = run(replace(graph, populations=populations), *arguments, **options)
+        # An engine that computes wrongly does not know it.
+        return replace(trace, graph_digest=graph.digest)
+
+    monkeypatch.setattr(lava_runtime, "run", tampered)
+    asked = [str(folder / "classifier.safetensors"), "--verify", "1", "--score-windows", "0", "--stages", "fast"]
+    assert export_netx.main([*asked, "--out", str(tmp_path / "classifier.net")]) == 1
+    said = capsys.readouterr().out
+    explained = said[said.index("fast against SLAYER, quantised\n") :]
+    assert re.search(
+        r"First difference: population 'blocks\.3', step \d+, neuron .*: spikes 0 against 1, u mine", explained
+    )
+    assert "no pipeline's steps to take out" in explained
+    sums = re.findall(r"blocks\.1 -> blocks\.3: \d+ messages arrived, sum (-?\d+) against (-?\d+)", explained)
+    assert len(sums) == 1
+    assert sums[0][0] == sums[0][1], "what arrived is the same: the neuron differs"
+    assert (tmp_path / "divergence.png").read_bytes().startswith(b"\x89PNG")
 
 
 def compared(said: str) -> list[tuple[str, str, str]]:

@@ -216,7 +216,10 @@ def test_votes_are_counted_by_class() -> None:
         spikes[3:5, number, 4 * label] = 1
     spikes[0, 0] = 0
     scores = score_values(info_of("classifier"), Samples(cubes=samples.cubes, crops=samples), {"blocks.5": spikes})
-    assert scores["accuracy"] == 1.0
+    assert scores == {f"accuracy{name}": 1.0 for name in ("", "_car", "_pedestrian", "_background")}
+    cars = dataclasses.replace(samples, cubes=samples.cubes[:, :1], labels=samples.labels[:1])
+    only = score_values(info_of("classifier"), Samples(cubes=cars.cubes, crops=cars), {"blocks.5": spikes[:, :1]})
+    assert only == {"accuracy": 1.0, "accuracy_car": 1.0}, "classes without crops have no accuracy"
     with pytest.raises(ConfigError, match="there is nothing to score"):
         score_values(info_of("classifier"), Samples(cubes=samples.cubes), {"blocks.5": spikes})
 
