@@ -12,7 +12,7 @@ from tqdm import tqdm
 import hw_profiles
 import netx_export
 from hw_profiles.run_frames import frames_of_run
-from lava_runtime.run_folder import Run, load_run
+from lava_runtime.run_folder import FACTS, Run, load_run
 from netx_export.command_line import exit_code
 from netx_export.errors import ConfigError, DoesNotFitError, RunError
 from netx_export.files import folder_obstacle
@@ -144,6 +144,8 @@ def compare(places: list[Path], profiles: list[hw_profiles.HardwareProfile], *, 
         )
         reports = reports_of(place, profiles, chosen=chosen) if found is None else hw_profiles.read_report(found)
         kept = [report for report in reports if not chosen or report.profile.name in wanted]
+        if not kept and (place / FACTS).is_file():
+            kept = reports_of(place, profiles, chosen=chosen)
         if not kept:
             raise RunError(
                 f"{place}: has no report on {', '.join(sorted(wanted))}; give its run folder, or other profiles."

@@ -85,5 +85,9 @@ def load_run(folder: Path, *, read_network: Callable[[Path], Graph]) -> Run:
         )
     graph = read_network(folder / NETWORK)
     trace = Trace.load(folder / TRACE)
-    trace.check_graph(graph)
+    try:
+        trace.check_graph(graph)
+        trace.check_shapes(graph)
+    except RunError as error:
+        raise RunError(f"{folder / TRACE}: {error}") from None
     return Run(graph=graph, trace=trace, facts=facts)

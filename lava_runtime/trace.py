@@ -134,6 +134,35 @@ class Trace:
                 "run the network again."
             )
 
+    def check_shapes(self, graph: Graph) -> None:
+        """RunError where a record has another shape than the network and the schedule give it: a damaged file."""
+        calendar = self.schedule
+        if min(calendar.steps, calendar.samples) < 1 or calendar != schedule(
+            graph, steps=calendar.steps, samples=calendar.samples
+        ):
+            raise RunError(f"The trace's schedule {calendar} is none of this network; run the network again.")
+        kinds: dict[str, tuple[Mapping[str, Array], tuple[int, ...]]] = {
+            "spike counts": (self.spike_counts, ()),
+            **{
+                kind: (records, (calendar.hardware_steps,))
+                for kind, records in (
+                    ("outputs", self.outputs),
+                    ("raster", self.rasters),
+                    ("state u", self.u),
+                    ("state v", self.v),
+                )
+            },
+        }
+        for kind, (records, steps) in kinds.items():
+            for name, record in records.items():
+                population = graph.by_id.get(name)
+                if population is None or record.shape != (*steps, *population.shape):
+                    known = "is no population" if population is None else f"has shape {(*steps, *population.shape)}"
+                    raise RunError(
+                        f"The trace holds {kind} of {name!r} with shape {record.shape}, in the network it {known}; run the "
+                        "network again."
+                    )
+
     # -- comparison ----------------------------------------------------------------------------------------------
 
     def first_difference(self, other: Trace) -> Difference | None:

@@ -65,3 +65,6 @@ def test_runs_and_reports_from_the_command_line(tmp_path: Path, capsys: pytest.C
     arguments = ["--profile", "loihi2", "--compare", str(tmp_path / "a/report")]
     assert exit_code(lambda: energy_report.main(arguments)) == 2
     assert "has no report on loihi2; give its run folder, or other profiles" in capsys.readouterr().err
+    # The run itself is there: it is priced on the chip that its report leaves out.
+    assert energy_report.main(["--profile", "loihi2", "--out", str(tmp_path / "d"), "--compare", places[0]]) == 0
+    assert "a: loihi2 on" in " ".join(capsys.readouterr().out.split())

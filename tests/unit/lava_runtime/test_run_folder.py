@@ -61,6 +61,28 @@ def test_a_folder_that_others_own_is_refused(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
+def test_records_of_another_shape_are_named(tmp_path: Path) -> None:
+    whole = trace()
+    cut = {name: record[:-1] for name, record in whole.rasters.items()}
+    counts = {name: record[:, :1] for name, record in whole.spike_counts.items()}
+    timing = dataclasses.replace(whole.schedule, samples=0)
+    for damaged, message in (
+        (
+            dataclasses.replace(whole, rasters=cut),
+            r"trace\.h5: The trace holds raster of 'enc/one' with shape .* has shape ",
+        ),
+        (
+            dataclasses.replace(whole, spike_counts=counts),
+            r"spike counts of 'input' with shape .*; run the network again",
+        ),
+        (dataclasses.replace(whole, outputs={"lost": whole.output}), "outputs of 'lost' .* it is no population"),
+        (dataclasses.replace(whole, schedule=timing), r"schedule Schedule\(.*samples=0.* is none of this network"),
+    ):
+        save_run(tmp_path, GRAPH, damaged, write_network=write, facts={})
+        with pytest.raises(RunError, match=message):
+            load_run(tmp_path, read_network=read)
+
+
 def test_a_run_that_breaks_off_is_no_run(tmp_path: Path) -> None:
     save_run(tmp_path, GRAPH, trace(), write_network=write, facts={})
 
