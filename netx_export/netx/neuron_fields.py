@@ -218,10 +218,10 @@ def _sigma_delta(
             )
         return Sigma()
     kind = neuron.arrays.get("activation", ("relu",))
-    word = kind[0] if isinstance(kind, tuple) and len(kind) == 1 else kind
+    word = kind[0] if isinstance(kind, tuple) and len(kind) == 1 else None
     if word not in ("relu", "unit"):
         raise NetxError(
-            f"{neuron.where}: activation is {reprlib.repr(word)}, the graph has 'relu' and 'unit'; lava-dl's loader "
+            f"{neuron.where}: activation is {reprlib.repr(word or kind)}, the graph has 'relu' and 'unit'; lava-dl's loader "
             "would use relu without saying so. Train with relu."
         )
     if word == "unit":

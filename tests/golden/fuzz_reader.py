@@ -26,7 +26,7 @@ import numpy as np
 from tqdm import tqdm
 
 import netx_export
-from netx_export.errors import NetxError
+from netx_export.errors import BasaltError, NetxError
 from netx_export.netx.guard_service import GuardService
 from netx_export.netx.reader import graph_of
 from netx_export.netx.tree import Group
@@ -48,6 +48,18 @@ from tests.unit.netx.networks import (
 )
 
 GOLDEN = Path(__file__).resolve().parent
+UNEXPECTED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BasaltError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 SECONDS = 5.0
 MEGABYTES = 500
 
@@ -164,6 +176,8 @@ def examine(path: Path, load: Callable[[Path], Group], digest: str, again: Path)
     except NetxError as error:
         text = str(error)
         return "refused" if text.startswith(str(path)) and len(text) < 1500 else f"FAILED message {text[:200]}"
+    except UNEXPECTED as error:
+        return f"FAILED {type(error).__name__} {str(error)[:200]}"
     if graph.digest == digest:
         return "the same network"
     netx_export.write(graph, again)

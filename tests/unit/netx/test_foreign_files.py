@@ -151,6 +151,7 @@ REFUSED: list[tuple[tuple[Layer, ...], str]] = [
     ((START, conv(neuron=neuron(vDecay=4097))), "iDecay is 4096 and vDecay is 4097, the limits"),
     ((START, conv(neuron=neuron(threshold_step=3))), "neuron: unknown dataset 'threshold_step'.*remove it"),
     ((START, conv(neuron=sdnn(gradedSpike=False, iDecay=3))), "neuron: unknown dataset 'iDecay'"),
+    ((START, conv(neuron=sdnn(activation=[1, 2]))), r"activation is array\(\[1, 2\]\), the graph has 'relu' and 'unit'"),
     ((START, conv(neuron=sdnn(activation=b"tanh"))), "activation is 'tanh', the graph has 'relu' and 'unit'.*without saying so"),
     ((START, conv(neuron=sdnn(vThMant=1 << 20))), r"SigmaDelta vth is 1048576, the limit is 0\.\.524287"),
     ((START, conv(neuron=sdnn(sigma_output=True), bias=[1, 2, 3])), "a bias on neurons with sigma_output, which only sum"),
