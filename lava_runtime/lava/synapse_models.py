@@ -124,12 +124,19 @@ class _CompiledMatrix(_CompiledSynapse):
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         self._exponent: int = int(proc_params.get("weight_exp", 0))
+        self._rounded = False
 
     def _chip_weights(self) -> Any:
-        """The weights as Lava's models round them: clipped to 8 bits, the lowest bits dropped."""
-        bits: int = self.proc_params.get("num_weight_bits", 8)
-        mode = self.proc_params.get("sign_mode") or determine_sign_mode(self.weights)
-        return truncate_weights(clip_weights(self.weights, mode, num_bits=8), mode, bits)
+        """The weights as Lava's models round them: clipped to 8 bits, the lowest bits dropped.
+
+        They do so once, at the start; weights that are set later are taken as they come.
+        """
+        if not self._rounded:
+            bits: int = self.proc_params.get("num_weight_bits", 8)
+            mode = self.proc_params.get("sign_mode") or determine_sign_mode(self.weights)
+            self.weights = truncate_weights(clip_weights(self.weights, mode, num_bits=8), mode, bits)
+            self._rounded = True
+        return self.weights
 
 
 @implements(proc=Dense, protocol=LoihiProtocol)

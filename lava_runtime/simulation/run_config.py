@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.conv.process import Conv
 from lava.proc.dense.process import DelayDense, Dense
@@ -39,22 +40,35 @@ COMPILED_MODELS: dict[type, type] = {
 }
 """This project's models of Lava's processes, for `exception_proc_model_map` of a run configuration of one's own."""
 
+_SCALARS = ("vth", "du", "dv", "sin_decay", "cos_decay")
+"""Vars that may hold a value for each neuron in Lava's models, and hold one for all in the compiled ones."""
+
 
 class CompiledSimCfg(Loihi2SimCfg):
     """Lava's CPU simulator with this project's models wherever there is one, Lava's fixed-point models elsewhere.
 
     Any network of `lava.proc` or lava-dl's `netx.hdf5.Network` runs under it as it is and sends the same integers. The
-    kernels are compiled here (from the cache after the first time), before Lava starts its processes.
+    kernels are compiled here (from the cache after the first time), before Lava starts its processes. Neurons with a
+    threshold or decay each (LIF(vth=array)) keep Lava's model: the compiled ones take one value for all.
     `exceptions` adds models of the caller's own, by process class.
     """
 
     def __init__(self, exceptions: dict[type, type] | None = None) -> None:
         super().__init__(select_tag="fixed_pt", exception_proc_model_map={**COMPILED_MODELS, **(exceptions or {})})
+        self._own = exceptions or {}
+        self._stock = Loihi2SimCfg(select_tag="fixed_pt")
         compile_kernels()
 
     def select(self, proc: Any, proc_models: list[type]) -> type:
         """The model of `proc`; a FanIn gets one with as many ports as it has."""
         if isinstance(proc, FanIn):
             return fan_in_model(len(proc.proc_params["sources"]))
+        if type(proc) in COMPILED_MODELS and type(proc) not in self._own and _differ(proc):
+            return self._stock.select(proc, [model for model in proc_models if model not in COMPILED_MODELS.values()])
         chosen: type = super().select(proc, proc_models)
         return chosen
+
+
+def _differ(proc: Any) -> bool:
+    """True where the neurons of `proc` have parameters of their own."""
+    return any(np.size(getattr(proc, name).init) > 1 for name in _SCALARS if hasattr(proc, name))

@@ -213,6 +213,45 @@ def test_variables_set_between_runs_are_heeded() -> None:
     assert results[0][:, STEPS // 2 :].sum() > results[0][:, : STEPS // 2].sum()
 
 
+def test_weights_set_between_runs_are_rounded_no_more_than_by_lava() -> None:
+    results = []
+    for config in (Loihi2SimCfg(select_tag="fixed_pt"), CompiledSimCfg()):
+        dense = Dense(weights=np.random.default_rng(5).integers(-100, 120, (9, 12)))
+        source, sink = source_of((12,)), Sink(shape=(9,), buffer=STEPS)
+        source.s_out.connect(dense.s_in)
+        dense.a_out.connect(sink.a_in)
+        try:
+            source.run(condition=RunSteps(num_steps=STEPS // 2), run_cfg=config)
+            before = dense.weights.get()
+            dense.weights.set(before // 2 + 1)
+            source.run(condition=RunSteps(num_steps=STEPS // 2))
+            results.append([before, dense.weights.get(), sink.data.get()])
+        finally:
+            source.stop()
+    for stock, ours in zip(*results, strict=True):
+        np.testing.assert_array_equal(ours, stock)
+    assert (results[0][1] % 2).any()
+
+
+EACH = np.arange(7) * 20
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LIF(shape=(7,), vth=EACH + 20, du=1000, dv=300),
+        lambda: LIF(shape=(7,), vth=50, du=EACH * 10, dv=EACH),
+        lambda: LIFReset(shape=(7,), vth=EACH + 20, du=1000, dv=300, reset_interval=5),
+    ],
+)
+def test_neurons_with_parameters_of_their_own(make: Any) -> None:
+    def build() -> tuple[Any, Any, list[Any]]:
+        neuron = make()
+        return feeding(neuron, top=1000), neuron.s_out, []
+
+    assert both(build)[0].any()
+
+
 def wheel(name: str) -> Path:
     """A network file that comes with lava-dl."""
     netx = pytest.importorskip("lava.lib.dl.netx")
