@@ -148,7 +148,8 @@ def run_data_set(options: argparse.Namespace, graph: Graph, task: DetectorTask, 
     scores: dict[str, DetectionScores] = {}
     # The command line names workers and folders: it stands in run.json, so that results do not depend on it.
     versions = {library: text for library, text in provenance().items() if library != "command"}
-    with open_run(out, graph, write_network=netx_export.write) as facts:
+    # SIGTERM, too, leaves no temporary files behind.
+    with stop_requests(at_once=True), open_run(out, graph, write_network=netx_export.write) as facts:
         with (
             trace_file(out / TRACE, graph, outputs=settings.outputs, meta=versions) as traces,
             result_files(out, labelled=data.labelled) as results,

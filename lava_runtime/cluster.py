@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
+import os
 import platform
 import signal
 import tempfile
@@ -27,6 +28,9 @@ CONNECT_S = 5
 
 WORKERS_S = 60
 """Seconds in which the first worker must have come."""
+
+WORKERS_PER_CORE = 8
+"""Most worker processes on this machine for each of its cores; each takes some 200 MB before it computes anything."""
 
 PATIENCE_S = 0.2
 """Seconds after which a wait for results looks up, to see whether it shall stop."""
@@ -50,6 +54,12 @@ def cluster(
         raise RunError("Give a number of workers on this machine or the address of a scheduler, one of them.")
     if workers is not None and workers < 1:
         raise RunError(f"workers is {workers}; give at least 1, or leave it out to compute in this process.")
+    most = WORKERS_PER_CORE * (os.cpu_count() or 1)
+    if workers is not None and workers > most:
+        raise RunError(
+            f"workers is {workers}, the limit on this machine is {most}, {WORKERS_PER_CORE} for each core: more are slower "
+            "and fill the memory; give fewer, or --scheduler for a cluster of several machines."
+        )
     with ExitStack() as stack:
         stack.enter_context(_quiet())
         client = _local(dask, stack, workers) if workers is not None else _remote(dask, stack, str(scheduler))

@@ -63,9 +63,11 @@ class CompiledSimCfg(Loihi2SimCfg):
         """The model of `proc`; a FanIn gets one with as many ports as it has."""
         if isinstance(proc, FanIn):
             return fan_in_model(len(proc.proc_params["sources"]))
+        config: Any = super()
         if type(proc) in COMPILED_MODELS and type(proc) not in self._own and _differ(proc):
-            return self._stock.select(proc, [model for model in proc_models if model not in COMPILED_MODELS.values()])
-        chosen: type = super().select(proc, proc_models)
+            config = self._stock
+            proc_models = [model for model in proc_models if model not in COMPILED_MODELS.values()]
+        chosen: type = config.select(proc, proc_models)
         return chosen
 
 

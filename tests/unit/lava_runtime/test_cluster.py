@@ -147,6 +147,7 @@ def test_workers_with_another_version_are_refused(address: str, tmp_path: Path) 
 def test_wrong_numbers_and_a_missing_library_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for place, message in (
         ({"workers": 0}, "workers is 0; give at least 1"),
+        ({"workers": 100_000}, r"workers is 100000, the limit on this machine is \d+, 8 for each core"),
         ({"workers": 1, "scheduler": "tcp://127.0.0.1:1"}, "one of them"),
         ({}, "Give a number of workers on this machine or the address of a scheduler"),
     ):

@@ -15,6 +15,7 @@ import pytest
 
 import run_lava
 from lava_runtime import Trace
+from lava_runtime.streaming import TraceFile
 from netx_export.command_line import INTERRUPTED, exit_code
 from netx_export.netx.writer import write
 from tests.unit.lava_runtime.small_detector import detector, events, write_recordings
@@ -131,6 +132,20 @@ def test_an_interrupted_run_resumes(network: Path, tmp_path: Path, number: signa
     assert resumed.stdout.startswith(f"{finished} of 50 chunks were finished before\n800 windows from")
     assert run(network, *arguments, "--out", tmp_path / "whole") == 0
     assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_signal_while_results_are_written_leaves_chunks_and_no_temporary_file(
+    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dat(tmp_path / "some_td.dat", events(200_000, 5), (16, 16))
+    arguments = ["--data", tmp_path / "some_td.dat", "--windows", "all", "--out", tmp_path / "run"]
+    with monkeypatch.context() as patch:
+        patch.setattr(TraceFile, "append", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        assert run(network, *arguments) == INTERRUPTED
+    assert "interrupted; nothing was left half-written." in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["chunks", "network.net"]
+    assert run(network, *arguments) == 0
+    assert capsys.readouterr().out.startswith("2 of 2 chunks were finished before")
 
 
 def processes_of_group(group: int) -> list[int]:
