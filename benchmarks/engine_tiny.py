@@ -16,21 +16,41 @@ import numpy.typing as npt
 
 import lava_runtime
 from benchmarks.random_centernet import SIZES, STEPS, calibrate, event_input, random_centernet
-from netx_export.graph import Conv, Graph, Input, Lif, Or
+from netx_export.graph import Conv, Graph, Input, Lif, Or, Projection
+
+Convolve = Callable[[Projection, Any], Any]
+"""A projection and the spikes of its source, upsampled, to currents in float32."""
 
 
-def dense_forward(graph: Graph, inputs: npt.NDArray[np.int32], threads: int) -> Callable[[], Any]:
-    """The same layers as dense float32 convolutions and neuron updates in torch."""
+def float32_convolutions(graph: Graph) -> Convolve:
+    """torch's float32 convolutions."""
     import torch
     from torch.nn import functional
 
-    torch.set_num_threads(threads)
     weights = {
         id(p): torch.tensor(p.synapse.kernel.mantissa.astype(np.float32)).contiguous(memory_format=torch.channels_last)
         for p in graph.projections
+        if isinstance(p.synapse, Conv)
     }
+
+    def convolve(projection: Projection, x: Any) -> Any:
+        conv = projection.synapse
+        assert isinstance(conv, Conv)
+        return functional.conv2d(x.float(), weights[id(projection)], stride=conv.stride, padding=conv.padding)
+
+    return convolve
+
+
+def dense_forward(
+    graph: Graph, inputs: npt.NDArray[Any], threads: int, convolve: Convolve | None = None
+) -> Callable[[], Any]:
+    """The same layers as dense convolutions (float32 by default) and neuron updates in torch."""
+    import torch
+    from torch.nn import functional
+
     steps, samples = inputs.shape[:2]
-    given = torch.tensor(inputs.astype(np.float32)).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    given = torch.tensor(inputs.astype(np.uint8)).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    apply = convolve or float32_convolutions(graph)
 
     def run() -> Any:
         values: dict[str, torch.Tensor] = {}
@@ -41,7 +61,7 @@ def dense_forward(graph: Graph, inputs: npt.NDArray[np.int32], threads: int) -> 
                 continue
             first = graph.incoming[population.id][0]
             if isinstance(neuron, Or):
-                values[population.id] = functional.max_pool2d(values[first.src], 3, 2, 1)
+                values[population.id] = functional.max_pool2d(values[first.src].float(), 3, 2, 1).to(torch.uint8)
                 continue
             total: torch.Tensor | None = None
             for projection in graph.incoming[population.id]:
@@ -50,7 +70,7 @@ def dense_forward(graph: Graph, inputs: npt.NDArray[np.int32], threads: int) -> 
                 x = values[projection.src]
                 if conv.upsample > 1:
                     x = functional.interpolate(x, scale_factor=conv.upsample)
-                x = functional.conv2d(x, weights[id(projection)], stride=conv.stride, padding=conv.padding)
+                x = apply(projection, x)
                 total = x if total is None else total + x
             assert total is not None
             if isinstance(neuron, Lif):
@@ -62,11 +82,13 @@ def dense_forward(graph: Graph, inputs: npt.NDArray[np.int32], threads: int) -> 
                     fired = v > neuron.vth_mant
                     v = v.masked_fill(fired, 0.0)
                     spikes.append(fired)
-                total = torch.stack(spikes).flatten(0, 1).float()
+                total = torch.stack(spikes).flatten(0, 1).to(torch.uint8)
+                total = total.contiguous(memory_format=torch.channels_last)
             values[population.id] = total
         return values
 
     def without_gradients() -> Any:
+        torch.set_num_threads(threads)
         with torch.inference_mode():
             return run()
 
@@ -107,9 +129,7 @@ def main() -> None:
     neurons = sum(trace.neuron_updates(graph).values()) / options.batch
     firing = trace.total_spikes(graph) / options.batch / neurons
     dense = sum(
-        STEPS * int(p.fan_out(graph.by_id[p.src]).sum())
-        for p in graph.projections
-        if p.synapse.kernel.mantissa.ndim == 4
+        STEPS * int(p.fan_out(graph.by_id[p.src]).sum()) for p in graph.projections if isinstance(p.synapse, Conv)
     )
     seconds = best["fast"] / options.batch
     print(
