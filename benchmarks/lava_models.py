@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 import lava_runtime
 import netx_export
+from lava_runtime.simulation.lava_import import import_lava
 from netx_export.errors import NotInstalledError
 from netx_export.graph import Graph
 
@@ -105,6 +106,7 @@ def pilotnet_path() -> Path:
 
 def pilotnet(rounds: int = 3, stock_steps: int = 3, own_steps: int = 150) -> dict[str, Any]:
     """PilotNet LIF, its input population included: lava-dl's own loader under both configurations, and one process."""
+    import_lava("sim")
     from lava.lib.dl import netx
     from lava.magma.core.run_configs import Loihi2SimCfg
 
@@ -139,6 +141,7 @@ def pilotnet(rounds: int = 3, stock_steps: int = 3, own_steps: int = 150) -> dic
 
 def convolution(rounds: int = 3, stock_steps: int = 2, own_steps: int = 150) -> dict[str, Any]:
     """One 64->64 3x3 convolution at 64x48, a tenth of its source spiking."""
+    import_lava("sim")
     from lava.magma.core.run_configs import Loihi2SimCfg
     from lava.proc.conv.process import Conv
 

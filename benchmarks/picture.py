@@ -43,7 +43,7 @@ def draw(rows: Sequence[dict[str, Any]], density: Sequence[dict[str, Any]], path
     for name, (colour, style, label) in _WAYS.items():
         lines.plot(rates, [row[name] for row in density], style, color=colour, label=label, markersize=4)
     lines.set(
-        xscale="log", yscale="log", xlabel="firing rate of every population, %", ylabel="ms, 128->128 3x3 at 32x40"
+        xscale="log", yscale="log", xlabel="firing rate of every population, %", ylabel="ms, 256->256 3x3 at 64x80"
     )
     lines.legend(frameon=False, fontsize=8)
     for axes in (bars, lines):

@@ -29,7 +29,7 @@ _WEIGHTS_AT_ONCE = 512 * 1024
 _JOBS_PER_THREAD = 12
 
 # Nanoseconds on one core at 2.5 GHz, measured; only their ratios matter.
-_TILE_NS: Final = (1.5, 0.4)  # one block times a tile, and more for each of its rows
+_TILE_NS: Final = (3.0, 0.8)  # one block times a tile, and more for each of its rows
 _DOT_NS: Final = {DOTS: 0.022, PORTABLE: 0.22}  # one byte times 16 channels of one row
 _ROW_NS: Final = (0.5, 1.6)  # one row of packed weights, and more for every 64 channels
 _TWIN_NS: Final = 1.3
