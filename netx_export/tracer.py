@@ -21,11 +21,13 @@ from netx_export.errors import ExportError
 from netx_export.float_graph import FloatArray, FloatGraph, InputNode, OutputNode, live_nodes
 from netx_export.float_run import FloatRun
 from netx_export.graph import Shape
-from netx_export.graph.neurons import MESSAGE_BITS_MAX
 from netx_export.tracer_example import ExampleTracer, is_torch_layer
 from netx_export.tracer_layers import check_hooks
 from netx_export.tracer_neurons import USER_CODE_ERRORS, is_neuron, neuron_spec_of, register_neuron
 from netx_export.tracer_ops import Call, Translator, Wire
+
+INPUT_BITS_MAX = 16
+"""Widest input of an exported network; files of others may have messages of 32 bits."""
 
 
 @contextmanager
@@ -82,9 +84,9 @@ def _check_example(example: torch.Tensor, input_bits: int) -> None:
                 "Bin the input to 0/1, or export with input_bits=N for integers of N bits, sign included."
             )
         return
-    if not isinstance(input_bits, int) or not 2 <= input_bits <= MESSAGE_BITS_MAX:
+    if not isinstance(input_bits, int) or not 2 <= input_bits <= INPUT_BITS_MAX:
         raise ExportError(
-            f"input_bits is {input_bits!r}, the limit is 2..{MESSAGE_BITS_MAX}, or 0 for 0/1 events; give the width of the "
+            f"input_bits is {input_bits!r}, the limit is 2..{INPUT_BITS_MAX}, or 0 for 0/1 events; give the width of the "
             "input's integers, sign included."
         )
     limit = 1 << (input_bits - 1)

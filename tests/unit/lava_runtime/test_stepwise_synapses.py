@@ -155,7 +155,8 @@ def test_transposed_convolution(synapse: ConvTranspose, source: Shape, bits: int
     check(to(synapse, delay=1), source=source, target=synapse.output_shape(source), bits=bits)
 
 
-@pytest.mark.parametrize("bits", [0, 7, 32])
+# Wider messages could wrap, and what wraps in a convolution with delays nobody defines: graphs refuse it.
+@pytest.mark.parametrize("bits", [0, 7, 10])
 @pytest.mark.parametrize(
     ("synapse", "source"),
     [
@@ -206,7 +207,8 @@ def test_several_projections_into_one_population_add_up(bits: int) -> None:
     source, target = (4, 5, 6), (3, 5, 6)
     check(
         to(Wire(), src_channels=(1, 4)),
-        to(OneToOne(kernel=kernel(3, exponent=7)), src_channels=(0, 3), delays=RNG.integers(0, 3, (3, 5, 6))),
+        to(OneToOne(kernel=kernel(3, exponent=7)), src_channels=(0, 3)),
+        to(Dense(kernel=kernel(90, 90, exponent=2)), src_channels=(0, 3), delays=RNG.integers(0, 3, (3, 5, 6))),
         to(Conv(kernel=kernel(3, 2, 3, 3), padding=(1, 1)), src_channels=(1, 3), delay=2),
         to(Conv(kernel=kernel(3, 4, 1, 1))),
         to(Dense(kernel=kernel(90, 120, exponent=-1))),
