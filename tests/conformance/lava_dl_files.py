@@ -48,9 +48,13 @@ def run_alone(graph: Graph, x: npt.NDArray[Any], backend: str = "fast", *, state
     return lava_runtime.run(graph, x[:, None], backend=backend, probes=probes, **options)
 
 
+TALLIES: dict[str, Tally] = {}
+"""What test modules compared, by what they say it was."""
+
+
 @dataclass(slots=True)
 class Tally:
-    """What was compared in a test module, printed at its end."""
+    """What was compared in a test module; the run ends with a line about it."""
 
     files: int = 0
     layers: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import pytest
 import netx_export
 from lava_runtime import Trace
 from netx_export.graph import Dense, Graph, Input, Kernel, Lif, Population, Projection, RfIz, Wire
-from tests.conformance.lava_dl_files import Tally, lava_dl, run_alone, truth
+from tests.conformance.lava_dl_files import TALLIES, Tally, lava_dl, run_alone, truth
 from tests.unit.netx.networks import foreign, neuron, rf, sdnn
 
-TALLY = Tally()
+TALLY = TALLIES["ground truth of lava-dl, in fast and in sim"] = Tally()
 Run = Callable[..., Trace]
 
 
@@ -28,13 +28,6 @@ def run(request: pytest.FixtureRequest) -> Run:
     if request.param == "sim":
         pytest.importorskip("lava", reason="needs lava-nc (Python 3.10)")
     return functools.partial(run_alone, backend=request.param)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def total(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Print what this module compared."""
-    yield
-    print(f"\nground truth of lava-dl through fast and sim: {TALLY}")
 
 
 def test_tinynet(run: Run) -> None:

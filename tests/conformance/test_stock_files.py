@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,12 @@ pytest.importorskip("lava.lib.dl.netx.hdf5", reason="needs lava-nc and lava-dl (
 import netx_export
 from netx_export.graph import Graph, Lif, Rf, RfIz, Sigma, SigmaDelta
 from netx_export.netx import layers_out
-from tests.conformance.lava_dl_files import Tally, lava_dl, public, run_alone
+from tests.conformance.lava_dl_files import TALLIES, Tally, lava_dl, public, run_alone
 from tests.conformance.stock_netx_run import StockRun, stock_run
 from tests.unit.netx.networks import chained
 
 pytestmark = pytest.mark.lava
-TALLY = Tally()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def total(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Print what this module compared."""
-    yield
-    print(f"\nfiles in stock Lava, in fast and in sim: {TALLY}")
+TALLY = TALLIES["files in stock Lava, in fast and in sim"] = Tally()
 
 
 def compare(name: str, graph: Graph, x: npt.NDArray[Any], found: StockRun) -> None:
