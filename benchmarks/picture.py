@@ -42,9 +42,9 @@ def draw(rows: Sequence[dict[str, Any]], density: Sequence[dict[str, Any]], path
     rates = [100 * row["rate"] for row in density]
     for name, (colour, style, label) in _WAYS.items():
         lines.plot(rates, [row[name] for row in density], style, color=colour, label=label, markersize=4)
-    lines.set(
-        xscale="log", yscale="log", xlabel="firing rate of every population, %", ylabel="ms, 256->256 3x3 at 64x80"
-    )
+    lines.set(xscale="log", yscale="log")
+    lines.set_xlabel("firing rate of the source, %", fontsize=8, color=MUTED)
+    lines.set_ylabel("ms, 256->256 3x3 at 64x80, T = 5", fontsize=8, color=MUTED)
     lines.legend(frameon=False, fontsize=8)
     for axes in (bars, lines):
         axes.spines[["top", "right"]].set_visible(False)
